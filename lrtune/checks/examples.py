@@ -1,0 +1,90 @@
+"""Checks of the inputs and targets, before anything is computed from them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from lrtune.checks.catalogue import finding
+
+if TYPE_CHECKING:
+    from lrtune.probes.examples import NotFinite
+    from lrtune.probes.loss_family import LossFamily
+    from lrtune.results import Finding
+
+_CLASS_LOSSES = ("softmax cross-entropy", "negative log-likelihood")
+_BINARY_LOSSES = ("binary cross-entropy with logits", "binary cross-entropy")
+
+
+def nonfinite_input(seen: NotFinite) -> Finding | None:
+    """No input may hold NaN or infinities."""
+    return _nonfinite("nonfinite-input", "inputs", seen)
+
+
+def nonfinite_target(seen: NotFinite) -> Finding | None:
+    """No target may hold NaN or infinities."""
+    return _nonfinite("nonfinite-target", "targets", seen)
+
+
+def _nonfinite(code: str, what: str, seen: NotFinite) -> Finding | None:
+    if seen.values == 0:
+        return None
+    message = f"{seen.examples} of {seen.of_examples} {what} hold NaN or infinity ({seen.values} values)."
+    return finding(code, message, seen.values, "0")
+
+
+def target_dtype(family: LossFamily, output: torch.Tensor, target: Any) -> Finding | None:
+    """Class indices are int64; everything that is compared with a real output is floating point.
+
+    Args:
+        family: The declared loss.
+        output: The model's output, `[batch, ...]`.
+        target: As the batch holds it.
+    """
+    if not isinstance(target, torch.Tensor):
+        return finding(
+            "target-dtype", f"The target is a {type(target).__name__}, no tensor.", type(target).__name__
+        )
+    found = str(target.dtype).removeprefix("torch.")
+    if family.name in _CLASS_LOSSES:
+        probabilities = target.is_floating_point() and target.shape == output.shape
+        if target.dtype == torch.int64 or (probabilities and family.name == _CLASS_LOSSES[0]):
+            return None
+        message = f"The target is {found}; {family.name} takes class indices as int64."
+        return finding("target-dtype", message, found, "int64", fix="Convert the labels once: target.long().")
+    if target.is_floating_point():
+        return None
+    message = f"The target is {found}; {family.name} compares it with a floating-point output."
+    return finding("target-dtype", message, found, "float32", fix="Convert the targets once: target.float().")
+
+
+def target_out_of_range(
+    family: LossFamily, classes: int, target: torch.Tensor, ignore: int
+) -> Finding | None:
+    """Class indices lie in 0 to C-1, targets of a binary loss in 0 to 1.
+
+    Args:
+        family: The declared loss.
+        classes: C, the width of the output.
+        target: `[examples, ...]`, of the right type.
+        ignore: An index that the loss leaves out.
+    """
+    if family.name in _BINARY_LOSSES:
+        return _outside(target.double(), 0, 1, "a binary target lies between 0 and 1")
+    if family.name not in _CLASS_LOSSES or target.is_floating_point():
+        return None
+    labels = target[target != ignore]
+    return _outside(labels, 0, classes - 1, f"the model's output has {classes} classes")
+
+
+def _outside(values: torch.Tensor, low: int, high: int, because: str) -> Finding | None:
+    if values.numel() == 0:
+        return None
+    least, most = float(values.min()), float(values.max())
+    if least >= low and most <= high:
+        return None
+    count = int(((values < low) | (values > high)).sum())
+    message = f"{count} targets lie outside {low} to {high} (found {least:g} to {most:g}): {because}."
+    worst = least if least < low else most
+    return finding("target-out-of-range", message, worst, f"{low} to {high}")

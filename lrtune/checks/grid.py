@@ -1,0 +1,103 @@
+"""Checks of the two grids: their edges, and whether a gain is more than the noise of the seed."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import stats
+
+from lrtune.checks.catalogue import finding
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lrtune.results import Finding
+
+MATTERS = 0.02  # of the way from the initial to the best loss: below it an axis makes no difference
+LEVEL = 0.05  # of the one-sided paired t-test of a gain
+
+
+def all_diverged(trials: Sequence[dict[str, Any]]) -> Finding | None:
+    """Some trial stays finite."""
+    if not trials or any(trial["state"] == "complete" for trial in trials):
+        return None
+    rates = [trial["lr"] for trial in trials]
+    states = sorted({str(trial["state"]) for trial in trials})
+    message = f"None of {len(trials)} trials completed ({', '.join(states)}); their rates run from {min(rates):.3g} to "
+    return finding("all-diverged", message + f"{max(rates):.3g}.", len(trials), "0")
+
+
+def trial_failed(failures: Sequence[tuple[str, Exception]], total: int) -> Finding | None:
+    """The user's code raises in no trial."""
+    if not failures:
+        return None
+    settings, error = failures[0]
+    message = f"{len(failures)} of {total} trials raised, first the one with {settings}: {error}"
+    return finding("trial-failed", message, len(failures), "0")
+
+
+def best_at_grid_edge(
+    best: dict[str, Any], axis: str, values: Sequence[float], gain: float
+) -> Finding | None:
+    """The best value of an axis has neighbours on both sides.
+
+    Args:
+        best: The best trial.
+        axis: `lr` or `weight_decay`.
+        values: The values of the axis that completed or diverged, in ascending order.
+        gain: How much better the best is than its inner neighbour, as a share of the whole drop of the loss.
+    """
+    if not at_edge(best[axis], values) or gain < MATTERS:
+        return None
+    side = "highest" if best[axis] == values[-1] else "lowest"
+    name = "learning rate" if axis == "lr" else "weight decay"
+    message = f"The best {name}, {best[axis]:.3g}, is the {side} of the grid; better ones may lie beyond."
+    return finding("best-at-grid-edge", message, best[axis], f"inside {values[0]:.3g} to {values[-1]:.3g}")
+
+
+def at_edge(value: float, values: Sequence[float]) -> bool:
+    """Say whether a value is the first or the last of several; a weight decay of 0 has nothing below it."""
+    return len(values) > 1 and value != 0 and value in (values[0], values[-1])
+
+
+def refine_no_gain(best: dict[str, Any], from_coarse: bool) -> Finding | None:
+    """Some refined trial beats the coarse grid's best cell, trained for as many epochs."""
+    if not from_coarse:
+        return None
+    message = (
+        f"No refined trial beats the best cell of the coarse grid (lr {best['lr']:.3g}, weight decay "
+        f"{best['weight_decay']:.3g}) at the same number of epochs."
+    )
+    return finding("refine-no-gain", message, 0.0, "> 0")
+
+
+def within_seed_noise(coarse: Sequence[float], refined: Sequence[float]) -> Finding | None:
+    """The refined setting is better than the coarse one by more than the seed changes.
+
+    A one-sided paired t-test over the seeds (Student, "The probable error of a mean", 1908): the mean gain exceeds
+    t(0.95, n - 1) standard errors.
+
+    Args:
+        coarse: Losses of the coarse grid's best cell, one a seed.
+        refined: Losses of the refined best, same seeds.
+    """
+    if len(coarse) < 2:
+        return None
+    gain, error = paired_gain(coarse, refined)
+    limit = float(stats.t.ppf(1 - LEVEL, len(coarse) - 1)) * error
+    if gain > limit:
+        return None
+    message = (
+        f"Over {len(coarse)} seeds the refined setting gains {gain:.3g} ± {error:.2g} over the coarse one: "
+        "no more than chance."
+    )
+    return finding("within-seed-noise", message, gain, f"> {limit:.3g}")
+
+
+def paired_gain(coarse: Sequence[float], refined: Sequence[float]) -> tuple[float, float]:
+    """Return the mean gain over seeds, and its standard error (0 with a single seed)."""
+    gains = np.asarray(coarse, dtype=float) - np.asarray(refined, dtype=float)
+    error = float(gains.std(ddof=1)) / math.sqrt(len(gains)) if len(gains) > 1 else 0.0
+    return float(gains.mean()), error

@@ -1,0 +1,109 @@
+"""Checks of whether a small sample can be learnt by heart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lrtune.checks.catalogue import finding
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lrtune.probes.attainable import Attainable
+    from lrtune.results import Finding
+
+NEAR_FLOOR = (
+    0.05  # of the way from the floor to what a model without input reaches: R² of 0.95 for squared error
+)
+UNKNOWN_SHARE = 0.5  # of the first loss, where nothing at all is known of the loss
+_EXACT = 1e-9  # accuracies are ratios of counts: equal but for rounding
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One learning rate's try at the sample.
+
+    Attributes:
+        learning_rate: Of this try.
+        loss_first: Loss on the sample before training.
+        loss: Last finite loss on the sample.
+        accuracy: On the sample, None where it means nothing.
+        diverged_at: The step at which the loss stopped being finite, None if it did not.
+        steps: Steps taken.
+    """
+
+    learning_rate: float
+    loss_first: float
+    loss: float
+    accuracy: float | None
+    diverged_at: int | None
+    steps: int
+
+
+def has_overfit(attempt: Attempt, aim: Attainable) -> bool:
+    """Say whether the sample is learnt by heart, as far as the sample allows."""
+    if attempt.diverged_at is not None:
+        return False
+    if attempt.accuracy is not None and aim.accuracy is not None:
+        if attempt.accuracy >= aim.accuracy - _EXACT:
+            return True
+        if aim.per_example:
+            return False
+    return attempt.loss <= loss_aim(attempt.loss_first, aim)
+
+
+def loss_aim(loss_first: float, aim: Attainable) -> float:
+    """Return the loss at which a sample counts as learnt."""
+    if aim.loss is None or aim.constant_loss is None:
+        return loss_first - UNKNOWN_SHARE * abs(loss_first)
+    return aim.loss + NEAR_FLOOR * (aim.constant_loss - aim.loss)
+
+
+def aim_text(loss_first: float, aim: Attainable) -> str:
+    """Return in words when the sample counts as learnt."""
+    loss = f"a loss of {loss_aim(loss_first, aim):.4g}"
+    if aim.accuracy is None:
+        return loss
+    accuracy = f"{aim.accuracy:.4%} accuracy".replace(".0000%", "%")
+    return accuracy if aim.per_example else f"{accuracy} or {loss}"
+
+
+def loss_explodes(attempts: Sequence[Attempt]) -> Finding | None:
+    """Not every rate may end in NaN or infinity."""
+    if not attempts or any(attempt.diverged_at is None for attempt in attempts):
+        return None
+    lowest = min(attempts, key=lambda attempt: attempt.learning_rate)
+    message = (
+        f"The loss became NaN or infinite at every rate from {lowest.learning_rate:g} to "
+        f"{max(attempt.learning_rate for attempt in attempts):g}; at the lowest after {lowest.steps} steps."
+    )
+    return finding("loss-explodes", message, "NaN or inf", "a finite loss")
+
+
+def cannot_overfit(attempts: Sequence[Attempt], aim: Attainable, batches: int) -> Finding | None:
+    """Some rate learns the sample by heart."""
+    alive = [attempt for attempt in attempts if attempt.diverged_at is None]
+    if not alive or any(has_overfit(attempt, aim) for attempt in alive):
+        return None
+    best = min(alive, key=lambda attempt: (-(attempt.accuracy or 0.0), attempt.loss))
+    reached = f"a loss of {best.loss:.4g}"
+    if best.accuracy is not None:
+        reached = f"{best.accuracy:.1%} accuracy at {reached}"
+    wanted = aim_text(best.loss_first, aim)
+    message = (
+        f"No learning rate from {min(a.learning_rate for a in attempts):g} to "
+        f"{max(a.learning_rate for a in attempts):g} learns {batches} minibatches by heart: the best, "
+        f"{best.learning_rate:g}, reaches {reached} after {best.steps} steps (at first {best.loss_first:.4g})."
+    )
+    measured = best.accuracy if best.accuracy is not None and aim.accuracy is not None else best.loss
+    return finding("cannot-overfit", message, measured, wanted, _advice(best, alive))
+
+
+def _advice(best: Attempt, alive: Sequence[Attempt]) -> str | None:
+    fallen = best.loss_first - best.loss
+    if fallen <= 0.02 * abs(best.loss_first):  # nothing moved: no rate of a range that wide is right
+        return None
+    if best.learning_rate == max(attempt.learning_rate for attempt in alive):
+        return "The highest rate that holds does best: raise overfit.steps, or check the initialisation."
+    return "The loss falls but not to the end: raise overfit.steps or the model's capacity, and switch dropout off."

@@ -1,0 +1,193 @@
+"""The configuration: which keys there are, their defaults and ranges, and how their faults are told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+
+from lrtune.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pydantic_core import ErrorDetails
+
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Decay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # 32 bits: what every generator takes
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda|cuda:\d+|mps)$")]
+Rates = Annotated[
+    Annotated[Literal["auto"], Tag("auto")] | Annotated[list[Rate], Field(min_length=1), Tag("list")],
+    Discriminator(lambda value: "auto" if isinstance(value, str) else "list"),
+]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class OptimizerConfig(_Section):
+    """`optimizer:`, a class of `torch.optim` by name or `file.py:function`; further keys are its keywords."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    name: str = "sgd"
+
+    @model_validator(mode="after")
+    def _rates_are_searched(self) -> OptimizerConfig:
+        for key in ("lr", "weight_decay"):
+            if key in self.keywords:
+                raise ValueError(
+                    f"'{key}' is what lrtune looks for: take it out here and set it under coarse:"
+                )
+        return self
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """The optimizer's keywords besides rate and decay."""
+        return dict(self.model_extra or {})
+
+
+class OverfitConfig(_Section):
+    """`overfit:`, how many minibatches are to be learnt by heart, within how many steps at each rate."""
+
+    batches: Count = 5
+    steps: Count = 300
+
+
+class FindLrConfig(_Section):
+    """`find_lr:`, the sweep's range of rates, its steps, and over how many seeds it is repeated."""
+
+    min: Rate = 1e-7
+    max: Rate = 10.0
+    steps: Annotated[int, Field(ge=20)] = 100
+    repeats: Count = 3
+    weight_decay: Decay = 1e-4
+
+    @model_validator(mode="after")
+    def _range_is_a_range(self) -> FindLrConfig:
+        if self.max < 10 * self.min:
+            raise ValueError(f"max ({self.max:g}) must be at least ten times min ({self.min:g})")
+        return self
+
+
+class CoarseConfig(_Section):
+    """`coarse:`, the rates (`auto`: around step 3) times the decays, each trained for some epochs."""
+
+    lr: Rates = "auto"
+    weight_decay: Annotated[list[Decay], Field(min_length=1)] = [0.0, 1e-5, 1e-4]
+    epochs: Count = 3
+
+
+class RefineConfig(_Section):
+    """`refine:`, Optuna's trials around the best cells; the winner is repeated over `seeds` seeds."""
+
+    trials: Count = 20
+    epochs: Count = 15
+    sampler: Literal["tpe", "gp", "qmc", "random"] = "tpe"
+    seeds: Count = 3
+
+
+class Config(_Section):
+    """All settings of a recipe; the keys of the YAML file as keyword arguments.
+
+    Raises:
+        ConfigError: Listing every unknown key, wrong type and value out of range.
+
+    Example:
+        >>> Config(coarse={"epochs": 2}).coarse.epochs
+        2
+    """
+
+    task: str | None = None
+    args: dict[str, Any] = {}
+    seed: Seed = 0
+    device: Device = "auto"
+    batch_size: Count = 64
+    optimizer: OptimizerConfig = OptimizerConfig(name="sgd", momentum=0.9)  # type: ignore[call-arg]
+    run_dir: str | None = None
+    overfit: OverfitConfig = OverfitConfig()
+    find_lr: FindLrConfig = FindLrConfig()
+    coarse: CoarseConfig = CoarseConfig()
+    refine: RefineConfig = RefineConfig()
+
+    def __init__(self, **keys: Any) -> None:
+        try:
+            super().__init__(**keys)
+        except ValidationError as error:
+            raise ConfigError(explained(error, keys, place="Config", overridden=())) from None
+
+    def updated(self, **keys: Any) -> Config:
+        """Return a checked copy with some keys replaced."""
+        return Config(**{**self.model_dump(exclude_unset=True), **keys})
+
+
+def explained(error: ValidationError, raw: Mapping[str, Any], place: str, overridden: Sequence[str]) -> str:
+    """Return one line a fault: where it is, what is wrong, the value found.
+
+    Args:
+        error: What pydantic found.
+        raw: The keys as the user gave them.
+        place: The file, or `Config`.
+        overridden: Key paths that come from `--set`.
+    """
+    lines = [_one_fault(fault, raw, place, overridden) for fault in error.errors()]
+    if len(lines) == 1:
+        return lines[0]
+    return f"{len(lines)} faults:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _one_fault(fault: ErrorDetails, raw: Mapping[str, Any], place: str, overridden: Sequence[str]) -> str:
+    keys = _keys_into(raw, fault["loc"])
+    path = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")
+    where = f"--set {path}" if any(path.startswith(key) for key in overridden) else f"{place}: {path}"
+    if fault["type"] == "extra_forbidden":
+        known = _known_keys(keys[:-1])
+        return f"{where}: unknown key{did_you_mean(str(keys[-1]), known)} (known: {', '.join(known)})"
+    found = fault["input"]
+    shown = "" if isinstance(found, dict) and fault["type"] == "value_error" else f", found {found!r}"
+    return f"{where}: {_reworded(fault)}{shown}"
+
+
+def _keys_into(raw: Any, loc: Sequence[str | int]) -> list[str | int]:
+    """Return the part of pydantic's location that leads through the user's own keys (it adds tags of unions)."""
+    keys: list[str | int] = []
+    for key in loc:
+        if (isinstance(raw, dict) and key in raw) or (isinstance(raw, list) and isinstance(key, int)):
+            keys.append(key)
+            raw = raw[key]  # type: ignore[index]
+    return keys
+
+
+def _known_keys(keys: Sequence[str | int]) -> list[str]:
+    model: Any = Config
+    for key in keys:
+        model = model.model_fields[key].annotation
+    return list(model.model_fields)
+
+
+_WORDS = {
+    "literal_error": "must be {expected}",
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be below {lt}",
+    "less_than_equal": "must be at most {le}",
+    "too_short": "must hold at least one value",
+    "finite_number": "must be a finite number",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "string_type": "must be text",
+    "list_type": "must be a list such as [0.01, 0.1]",
+    "dict_type": "must be keys and values such as {{name: adamw}}",
+    "model_type": "must be keys and values such as {{name: adamw}}",
+    "model_attributes_type": "must be keys and values such as {{name: adamw}}",
+    "string_pattern_mismatch": "must be auto, cpu, cuda, cuda:N or mps",
+}
+
+
+def _reworded(fault: ErrorDetails) -> str:
+    if fault["type"] == "value_error":
+        return str(fault["msg"]).removeprefix("Value error, ")
+    words = _WORDS.get(fault["type"])
+    return words.format(**fault.get("ctx", {})) if words else fault["msg"]

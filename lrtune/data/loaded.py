@@ -1,0 +1,128 @@
+"""Data that are read anew each time: a `DataLoader`, an augmenting dataset, any re-iterable of batches."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from lrtune.data.batches import Batches
+from lrtune.data.nest import to_device
+from lrtune.data.resident import shuffled
+from lrtune.errors import TaskError, user_code
+from lrtune.random_state import RandomStream, mixed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_EVALUATION = 2**31  # an epoch number that no training reaches: evaluations read under a seed of their own
+_END = object()
+
+
+class IterableBatches(Batches):
+    """The batches of a `DataLoader` or another re-iterable, used as it is.
+
+    Shuffling and augmentation draw from a stream seeded by (seed, epoch), so that an epoch can be read again;
+    generators that the loader holds are put back as they were.
+
+    Args:
+        batches: The re-iterable.
+        device: Where batches are moved to.
+        name: `train` or `val`, for messages.
+    """
+
+    def __init__(self, batches: Iterable[Any], device: torch.device, name: str) -> None:
+        self._batches = batches
+        self._device = device
+        self._name = name
+        self._counted: int | None = None
+
+    def epoch(self, seed: int, epoch: int) -> Iterator[Any]:
+        """Yield the batches of one pass."""
+        count = 0
+        for batch in _replayed(self._batches, mixed(seed, epoch), self._name):
+            count += 1
+            yield to_device(batch, self._device)
+        if count == 0:
+            raise TaskError(f"Task.{self._name}: gave no batch at all ({type(self._batches).__name__})")
+        self._counted = count
+
+    def in_order(self) -> Iterator[Any]:
+        """Yield the batches of a pass that is the same each time."""
+        return self.epoch(0, _EVALUATION)
+
+    @property
+    def batch_count(self) -> int | None:
+        """Batches per epoch: what the re-iterable says, else what the last whole pass held."""
+        try:
+            return len(self._batches)  # type: ignore[arg-type]
+        except (TypeError, NotImplementedError):
+            return self._counted
+
+
+class DatasetBatches(Batches):
+    """A map-style dataset whose items change from reading to reading (or do not fit), through a `DataLoader`.
+
+    Args:
+        dataset: The dataset.
+        batch_size: Examples per batch; the last, incomplete batch is kept.
+        device: Where batches are moved to.
+        name: `train` or `val`, for messages.
+    """
+
+    def __init__(self, dataset: Any, batch_size: int, device: torch.device, name: str) -> None:
+        self._dataset = dataset
+        self._batch_size = batch_size
+        self._device = device
+        self._name = name
+
+    def epoch(self, seed: int, epoch: int) -> Iterator[Any]:
+        """Yield the batches of a random permutation of all examples."""
+        return self._read(shuffled(len(self._dataset), seed, epoch).tolist(), mixed(seed, epoch))
+
+    def in_order(self) -> Iterator[Any]:
+        """Yield the batches in the dataset's own order, augmented alike each time."""
+        return self._read(list(range(len(self._dataset))), mixed(0, _EVALUATION))
+
+    @property
+    def batch_count(self) -> int:
+        """Batches per epoch, the incomplete one included."""
+        return -(-len(self._dataset) // self._batch_size)
+
+    def _read(self, order: list[int], seed: int) -> Iterator[Any]:
+        loader: DataLoader[Any] = DataLoader(self._dataset, self._batch_size, sampler=order)
+        for batch in _replayed(loader, seed, self._name):
+            yield to_device(batch, self._device)
+
+
+def _replayed(batches: Iterable[Any], seed: int, name: str) -> Iterator[Any]:
+    """Iterate under a random stream of its own, entered only while the user's code runs."""
+    stream = RandomStream(seed)
+    with _generators_seeded(batches, seed):
+        with stream, user_code(f"iterating over Task.{name}"):
+            iterator = iter(batches)
+        while True:
+            with stream, user_code(f"reading a batch of Task.{name}"):
+                batch = next(iterator, _END)
+            if batch is _END:
+                return
+            yield batch
+
+
+@contextmanager
+def _generators_seeded(batches: Any, seed: int) -> Iterator[None]:
+    """Seed the generators that a loader and its samplers hold, and put them back afterwards."""
+    holders = (batches, *(getattr(batches, name, None) for name in ("sampler", "batch_sampler")))
+    inner = getattr(getattr(batches, "batch_sampler", None), "sampler", None)
+    found = [getattr(holder, "generator", None) for holder in (*holders, inner)]
+    generators = {id(one): one for one in found if isinstance(one, torch.Generator)}.values()
+    states = [(generator, generator.get_state()) for generator in generators]
+    for generator, _ in states:
+        generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        for generator, state in states:
+            generator.set_state(state)

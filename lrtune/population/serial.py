@@ -1,0 +1,215 @@
+"""The serial execution: any model, any optimizer, one member after the other on the same batches."""
+
+from __future__ import annotations
+
+import math
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from lrtune.data.nest import byte_count
+from lrtune.errors import TaskError, UserCodeError, user_code
+from lrtune.population.evaluation import evaluate_model
+from lrtune.population.program import run_batch
+from lrtune.population.protocol import Evaluation
+from lrtune.random_state import RandomStream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from lrtune.data.batches import Batches
+    from lrtune.population.program import Program
+    from lrtune.population.protocol import Member, State
+
+_BLOCK_STEPS = 32  # batches that every member sees before the next: swapping random states costs per block
+_BLOCK_BYTES = 64 * 2**20
+
+
+class SerialPopulation:
+    """Members trained in turn, a block of batches at a time.
+
+    Member k is trained bitwise as this loop trains it alone (on the CPU)::
+
+        seed_everything(member.seed)
+        model = task.model()
+        optimizer = SGD(model.parameters(), lr=member.learning_rate, weight_decay=member.weight_decay)
+        for batch in train.stream(member.order):
+            optimizer.zero_grad()
+            loss(model(input), target).backward()
+            optimizer.step()
+
+    because each member draws from a random stream of its own and the data from theirs.
+
+    Args:
+        program: Model, loss and optimizer.
+        members: What is trained.
+        train: The training batches.
+        splits: What `evaluate` measures on, by name.
+
+    Raises:
+        TaskError: If the task builds something that cannot be trained.
+        UserCodeError: If the user's code raises.
+    """
+
+    def __init__(
+        self, program: Program, members: Sequence[Member], train: Batches, splits: Mapping[str, Batches]
+    ) -> None:
+        self._program = program
+        self._splits = splits
+        self._slots = [_Slot(program, member) for member in members]
+        self._streams = {order: train.stream(order) for order in sorted({member.order for member in members})}
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The members still there."""
+        return tuple(slot.member for slot in self._slots)
+
+    @property
+    def failures(self) -> tuple[Exception | None, ...]:
+        """What each member's user code raised, if anything."""
+        return tuple(slot.failure for slot in self._slots)
+
+    def advance(self, steps: int) -> torch.Tensor:
+        """Train every member that has not stopped; see `Population.advance`.
+
+        Raises:
+            UserCodeError: If every member has failed: the fault is not one member's numbers.
+        """
+        losses = torch.full((len(self._slots), steps), math.nan, dtype=torch.float64)
+        for order, stream in self._streams.items():
+            rows = [row for row, slot in enumerate(self._slots) if slot.member.order == order]
+            self._advance_together(rows, stream, losses)
+        if self._slots and all(self.failures):
+            raise next(failure for failure in self.failures if failure is not None)
+        return losses
+
+    def _advance_together(self, rows: list[int], stream: Iterator[Any], losses: torch.Tensor) -> None:
+        done, steps = 0, losses.shape[1]
+        while done < steps and not all(self._slots[row].stopped for row in rows):
+            batches = _block(stream, steps - done)
+            for row in rows:
+                self._slots[row].train(batches, losses[row, done : done + len(batches)])
+            done += len(batches)
+
+    def evaluate(self, split: str, training_mode: bool = False) -> Evaluation:
+        """Measure every member on a split; see `Population.evaluate`."""
+        batches = self._splits[split]
+        rows = [slot.evaluate(batches, training_mode) for slot in self._slots]
+        names = dict.fromkeys(name for _, metrics in rows for name in metrics)
+        return Evaluation(
+            torch.tensor([loss for loss, _ in rows], dtype=torch.float64),
+            {
+                name: torch.tensor([metrics.get(name, math.nan) for _, metrics in rows], dtype=torch.float64)
+                for name in names
+            },
+        )
+
+    def keep(self, members: Sequence[int]) -> None:
+        """Drop all others; see `Population.keep`."""
+        self._slots = [self._slots[index] for index in members]
+
+    def export(self, member: int) -> State:
+        """Return one member's state_dict; see `Population.export`."""
+        state = self._slots[member].model.state_dict()
+        return {key: value.detach().clone().cpu() for key, value in state.items()}
+
+
+class _Slot:
+    """One member with its model, its optimizer and its random stream."""
+
+    def __init__(self, program: Program, member: Member) -> None:
+        self.member = member
+        self.failure: Exception | None = None
+        self._program = program
+        self._diverged = False
+        self._stream = RandomStream(member.seed)
+        with self._stream:
+            self.model = program.build_model()
+        self._rate = member.rate_at(0)
+        self._optimizer = program.build_optimizer(self.model, self._rate, member.weight_decay)
+        # Groups may have rates of their own: what a schedule moves is their common factor.
+        self._ratios = [float(group["lr"]) / self._rate for group in self._optimizer.param_groups]
+        self._steps_done = 0
+
+    @property
+    def stopped(self) -> bool:
+        return self._diverged or self.failure is not None
+
+    def train(self, batches: list[Any], losses: torch.Tensor) -> None:
+        """Take one step a batch, writing the losses; stop at the first that is not finite."""
+        if self.stopped:
+            return
+        self.model.train()
+        with self._stream:
+            try:
+                self._train(batches, losses)
+            except UserCodeError as error:
+                self.failure = error
+
+    def _train(self, batches: list[Any], losses: torch.Tensor) -> None:
+        waiting: list[
+            torch.Tensor
+        ] = []  # on an accelerator losses are read once a block: reading one waits for it
+        synchronous = self._program.device.type == "cpu"
+        for at, batch in enumerate(batches):
+            loss = self._step(batch)
+            if not synchronous:
+                waiting.append(loss)
+            elif math.isfinite(value := loss.item()):
+                losses[at] = value
+            else:
+                self._diverged = True
+                return
+        if waiting:
+            values = torch.stack(waiting).double().cpu()
+            finite = torch.isfinite(values).long().cumprod(0).bool()
+            losses[finite] = values[finite]
+            self._diverged = not bool(finite.all())
+
+    def _step(self, batch: Any) -> torch.Tensor:
+        self._set_rate(self.member.rate_at(self._steps_done))
+        self._optimizer.zero_grad()
+        loss = run_batch(self._program.task, self.model, batch).scalar
+        if not loss.requires_grad:
+            raise TaskError(
+                "Task.loss: the loss does not depend on any parameter that requires a gradient, so nothing can be "
+                "trained; look for .detach(), .item(), torch.no_grad() or frozen parameters"
+            )
+        with user_code("backpropagating the loss"):
+            loss.backward()  # type: ignore[no-untyped-call]
+        with user_code(f"stepping {type(self._optimizer).__name__}"):
+            self._optimizer.step()
+        self._steps_done += 1
+        return loss.detach()
+
+    def _set_rate(self, rate: float) -> None:
+        if rate != self._rate:
+            self._rate = rate
+            for group, ratio in zip(self._optimizer.param_groups, self._ratios, strict=True):
+                group["lr"] = rate * ratio
+
+    def evaluate(self, batches: Batches, training_mode: bool) -> tuple[float, dict[str, float]]:
+        if self.stopped:
+            return math.nan, {}
+        # Dropout in training mode draws numbers: from the evaluation's stream, or evaluating would change training.
+        with RandomStream(self.member.seed):
+            try:
+                return evaluate_model(self._program.task, self.model, batches, training_mode)
+            except UserCodeError as error:
+                self.failure = error
+                return math.nan, {}
+
+
+def _block(stream: Iterator[Any], most: int) -> list[Any]:
+    """Take the next batches, as many as the block's limits allow and at least one."""
+    batches: list[Any] = []
+    held = 0
+    for batch in islice(stream, min(most, _BLOCK_STEPS)):
+        batches.append(batch)
+        held += byte_count(batch)
+        if held >= _BLOCK_BYTES:
+            break
+    if not batches:
+        raise TaskError("Task.train: gave no batch at all")
+    return batches

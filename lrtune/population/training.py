@@ -1,0 +1,130 @@
+"""Whole trainings: members through a number of epochs, measured after each; the engine's part of every grid."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lrtune.data.batches import FixedBatches
+from lrtune.population.planner import group_size, make_population
+from lrtune.results import Curve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import torch
+
+    from lrtune.data.batches import Batches
+    from lrtune.data.source import TaskData
+    from lrtune.population.program import Program
+    from lrtune.population.protocol import Evaluation, Member, Population
+
+
+@dataclass
+class Run:
+    """One member's training as far as it has come.
+
+    Attributes:
+        member: What is trained.
+        curve: Its losses, and its evaluations at initialisation and after each epoch.
+        steps: Gradient steps taken.
+        diverged: Whether its loss stopped being finite.
+        failure: What the user's code raised in it, if it did.
+        finished: Whether it has come to its end: all epochs, a divergence or a failure.
+    """
+
+    member: Member
+    curve: Curve = field(default_factory=Curve)
+    steps: int = 0
+    diverged: bool = False
+    failure: Exception | None = None
+    finished: bool = False
+
+    def last(self, name: str) -> float | None:
+        """Return the last finite value of a column of the evaluations."""
+        values = [row.get(name) for row in self.curve.evaluations]
+        return next((value for value in reversed(values) if value is not None), None)
+
+
+def train_members(
+    program: Program,
+    members: Sequence[Member],
+    data: TaskData,
+    epochs: int,
+    on_steps: Callable[[int], None] = lambda steps: None,
+) -> Iterator[Run]:
+    """Train members, yielding each `Run` when it has finished.
+
+    Members are dealt into groups that fit in memory; within a group they advance side by side, an epoch at a time.
+    On an interruption the runs under way are lost, those yielded are not.
+
+    Args:
+        program: Model, loss and optimizer.
+        members: The configurations.
+        data: Training and validation batches.
+        epochs: Passes over the training data.
+        on_steps: Told the member-steps done, for progress.
+
+    Raises:
+        UserCodeError: If the user's code raises in every member of a group, or while reading data.
+    """
+    splits: dict[str, Batches] = {"train": FixedBatches(data.training_subset())}
+    if data.val is not None:
+        splits["val"] = data.val
+    per_epoch = data.train.counted()
+    size = group_size(program, len(members), data.train)
+    for start in range(0, len(members), size):
+        group = members[start : start + size]
+        population = make_population(program, group, data.train, splits)
+        yield from _train_group(population, list(splits), per_epoch, epochs, on_steps)
+
+
+def _train_group(
+    population: Population, splits: list[str], per_epoch: int, epochs: int, on_steps: Callable[[int], None]
+) -> Iterator[Run]:
+    runs = [Run(member) for member in population.members]
+    _measure(population, runs, splits, epoch=0)
+    for epoch in range(1, epochs + 1):
+        losses = population.advance(per_epoch)
+        on_steps(per_epoch * len(runs))
+        for run, row in zip(runs, losses, strict=True):
+            _record(run, row)
+        _measure(population, runs, splits, epoch)
+        for run, failure in zip(runs, population.failures, strict=True):
+            run.failure = failure
+            run.diverged = run.diverged and failure is None
+            run.finished = run.diverged or failure is not None or epoch == epochs
+        yield from (run for run in runs if run.finished)
+        alive = [index for index, run in enumerate(runs) if not run.finished]
+        on_steps(per_epoch * (epochs - epoch) * (len(runs) - len(alive)))
+        population.keep(alive)
+        runs = [runs[index] for index in alive]
+        if not runs:
+            return
+
+
+def _record(run: Run, losses: torch.Tensor) -> None:
+    values = losses.tolist()
+    finite = sum(1 for value in values if math.isfinite(value))
+    run.steps += finite
+    run.diverged = finite < len(values)
+    run.curve.loss.extend(values[:finite])  # a divergence ends the curve
+
+
+def _measure(population: Population, runs: list[Run], splits: list[str], epoch: int) -> None:
+    measured: dict[str, Evaluation] = {split: population.evaluate(split) for split in splits}
+    # The metrics shown are the validation set's; without one, the training subset's.
+    metrics = measured[splits[-1]].metrics
+    for index, run in enumerate(runs):
+        row: dict[str, float | int | None] = {"epoch": epoch, "step": run.steps}
+        row |= {f"{split}_loss": _finite(measured[split].loss[index]) for split in splits}
+        row |= {name: _finite(values[index]) for name, values in metrics.items()}
+        # A loss that is not finite after an epoch of finite minibatches is a divergence in its last step.
+        run.diverged = run.diverged or row["train_loss"] is None
+        run.curve.evaluations.append(row)
+
+
+def _finite(value: torch.Tensor) -> float | None:
+    number = float(value)
+    return number if math.isfinite(number) else None

@@ -1,0 +1,147 @@
+"""The freshly initialised model on the first batches of training."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from lrtune.data.nest import byte_count, example_count
+from lrtune.population.evaluation import in_mode
+from lrtune.population.program import Outcome, Program, run_batch
+from lrtune.probes.examples import joined
+from lrtune.probes.loss_family import Expectation, declared_family, expectation, matching_family
+from lrtune.random_state import seeded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_KEPT_BYTES = 256 * 2**20  # of outputs and targets; a language model's logits over all examples would not fit
+
+
+@dataclass(frozen=True)
+class InitialLoss:
+    """The loss before any training.
+
+    Attributes:
+        mean: Over the examples, in training mode.
+        standard_error: Of the mean, from the spread of the batch means; None with a single batch.
+        eval_mean: The same in evaluation mode.
+        batch_losses: One value a batch.
+        examples: How many examples were seen.
+        output_std: Standard deviation of the outputs (logits, predictions), None without a tensor of them.
+        expectation: What theory says, None where it says nothing.
+    """
+
+    mean: float
+    standard_error: float | None
+    eval_mean: float
+    batch_losses: list[float]
+    examples: int
+    output_std: float | None
+    expectation: Expectation | None
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """What the first backward pass reaches.
+
+    Attributes:
+        connected: Whether the loss depends on any parameter that requires a gradient.
+        trainable: Number of numbers in parameters that require a gradient.
+        total: Number of numbers in all parameters.
+        missing: Names of parameters that require a gradient and got none.
+        not_finite: Names of parameters whose gradient holds NaN or infinities.
+    """
+
+    connected: bool
+    trainable: int
+    total: int
+    missing: list[str] = field(default_factory=list)
+    not_finite: list[str] = field(default_factory=list)
+
+
+def first_outcome(program: Program, model: torch.nn.Module, batch: Any, seed: int) -> Outcome:
+    """Return what the first training step computes, with its graph; running statistics of the model move."""
+    model.train()
+    with seeded(seed):
+        return run_batch(program.task, model, batch)
+
+
+def initial_loss(program: Program, model: torch.nn.Module, batches: Sequence[Any], seed: int) -> InitialLoss:
+    """Measure the loss on some batches, without a gradient.
+
+    Args:
+        program: The task on its device.
+        model: Freshly initialised; it is as before afterwards.
+        batches: At least one.
+        seed: Of dropout's random stream.
+    """
+    losses, pairs, weights, kept = [], [], [], 0
+    with seeded(seed), in_mode(model, training=True), torch.no_grad():
+        for batch in batches:
+            outcome = run_batch(program.task, model, batch)
+            losses.append(float(outcome.scalar))
+            if kept <= _KEPT_BYTES:
+                pairs.append((outcome.output, outcome.target))
+                kept += byte_count(pairs[-1])
+            weights.append(example_count(batch))
+    with seeded(seed), in_mode(model, training=False), torch.no_grad():
+        eval_losses = [float(run_batch(program.task, model, batch).scalar) for batch in batches]
+    return InitialLoss(
+        mean=_weighted_mean(losses, weights),
+        standard_error=_standard_error(losses, weights),
+        eval_mean=_weighted_mean(eval_losses, weights),
+        batch_losses=losses,
+        examples=sum(weights),
+        output_std=_output_std([output for output, _ in pairs]),
+        expectation=_expectation(program, losses[0], pairs),
+    )
+
+
+def gradients(model: torch.nn.Module, outcome: Outcome) -> Gradients:
+    """Backpropagate the first batch's loss and say which parameters it reaches; the model keeps no gradient."""
+    named = list(model.named_parameters())
+    trainable = [(name, parameter) for name, parameter in named if parameter.requires_grad]
+    count = sum(parameter.numel() for _, parameter in trainable)
+    total = sum(parameter.numel() for _, parameter in named)
+    if not trainable or not outcome.loss.requires_grad:
+        return Gradients(False, count, total)
+    found = torch.autograd.grad(outcome.scalar, [parameter for _, parameter in trainable], allow_unused=True)
+    pairs = [(name, gradient) for (name, _), gradient in zip(trainable, found, strict=True)]
+    missing = [name for name, gradient in pairs if gradient is None]
+    infinite = [
+        name for name, gradient in pairs if gradient is not None and not bool(torch.isfinite(gradient).all())
+    ]
+    return Gradients(len(missing) < len(pairs), count, total, missing, infinite)
+
+
+def _expectation(program: Program, first_loss: float, pairs: list[tuple[Any, Any]]) -> Expectation | None:
+    own = program.task.loss
+    family = declared_family(own) or matching_family(first_loss, *pairs[0])
+    if family is None or not all(isinstance(part, torch.Tensor) for part in pairs[0]):
+        return None
+    output, target = joined([output for output, _ in pairs]), joined([target for _, target in pairs])
+    return None if output is None or target is None else expectation(family, own, output, target)
+
+
+def _output_std(outputs: list[Any]) -> float | None:
+    if not all(isinstance(output, torch.Tensor) and output.is_floating_point() for output in outputs):
+        return None
+    flat = torch.cat([output.detach().double().flatten() for output in outputs])
+    return float(flat.std()) if flat.numel() > 1 else None
+
+
+def _weighted_mean(values: list[float], weights: list[int]) -> float:
+    return math.fsum(value * weight for value, weight in zip(values, weights, strict=True)) / sum(weights)
+
+
+def _standard_error(losses: list[float], weights: list[int]) -> float | None:
+    if len(losses) < 2:
+        return None
+    mean = _weighted_mean(losses, weights)
+    # Batch means scatter with variance s²/n_b around the mean: weighting by n_b estimates s²/N for unequal batches.
+    between = math.fsum(w * (x - mean) ** 2 for x, w in zip(losses, weights, strict=True)) / (len(losses) - 1)
+    return math.sqrt(between / sum(weights))

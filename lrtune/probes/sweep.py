@@ -1,0 +1,154 @@
+"""What a learning-rate sweep shows: the smoothed loss, where it falls, where it diverges.
+
+The range test is Smith's ("Cyclical learning rates for training neural networks", 2017): the rate grows by a constant
+factor each step. Smoothing is a Gaussian kernel in log rate, normalised by the weights that lie inside the sweep
+(which is the bias correction): unlike a moving average it does not shift the curve towards higher rates.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+KERNEL_DECADES = 0.12  # standard deviation of the smoothing kernel
+_KERNEL_STEPS = 1.5  # at least, where the sweep is coarse
+_START_SHARE = 0.1  # of the steps: at rates so low that the loss stands still
+_START_STEPS = 5
+NOISE_MULTIPLES = 6.0  # a change of the smoothed loss below this many standard errors is noise
+_MAD_TO_STD = 1.4826  # for normally distributed noise
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One sweep, read.
+
+    Attributes:
+        rates: Learning rates, `[steps]`, growing by a constant factor.
+        smoothed: Smoothed loss, `[finite steps]`.
+        initial: Loss before anything moves.
+        noise: Standard error of the smoothed loss.
+        start: Index from which the loss falls for good, None when it does not.
+        lowest: Index of the lowest smoothed loss before the divergence.
+        diverged: Index at which it diverges, None when it does not.
+    """
+
+    rates: Floats
+    smoothed: Floats
+    initial: float
+    noise: float
+    start: int | None
+    lowest: int
+    diverged: int | None
+
+    @property
+    def drop(self) -> float:
+        """How far the loss falls below where it began."""
+        return self.initial - float(self.smoothed[self.lowest]) if self.smoothed.size else 0.0
+
+    @property
+    def descends(self) -> bool:
+        """Whether the fall stands out of the noise."""
+        return self.start is not None
+
+    def along(self, share: float) -> float | None:
+        """Return the rate at a share of the way, in log rate, from where the fall begins to where it ends."""
+        if self.start is None:
+            return None
+        first, last = math.log(self.rates[self.start]), math.log(self.rates[self.lowest])
+        return math.exp(first + share * (last - first))
+
+
+def sweep_rates(least: float, most: float, steps: int) -> tuple[float, ...]:
+    """Return `steps` rates from `least` to `most`, each the same factor above the one before."""
+    return tuple(float(rate) for rate in np.geomspace(least, most, steps))
+
+
+def read_sweep(rates: Sequence[float], losses: Sequence[float]) -> Sweep:
+    """Smooth a sweep and find its landmarks.
+
+    It diverges where the loss stops being finite, or where it has risen above its lowest by as much as it had fallen
+    before, and by more than the noise: a rule that holds for losses below zero and near it.
+
+    Args:
+        rates: `[steps]`.
+        losses: Minibatch losses, up to `[steps]`; shorter when the loss stopped being finite.
+    """
+    grid = np.asarray(rates, dtype=float)
+    raw = np.asarray(losses, dtype=float)
+    ended = len(raw) if len(raw) < len(grid) else None
+    if raw.size == 0:
+        return Sweep(grid, raw, math.nan, math.nan, None, 0, 0)
+    smoothed, noise = smooth(grid[: len(raw)], raw)
+    count = max(_START_STEPS, round(_START_SHARE * len(grid)))
+    initial = float(np.median(raw[:count]))
+    diverged = _divergence(smoothed, initial, noise)
+    diverged = ended if diverged is None else diverged
+    lowest = int(np.argmin(smoothed[: diverged or len(smoothed)]))
+    drop = initial - float(smoothed[lowest])
+    start = (
+        _start(smoothed, lowest, initial - max(0.1 * drop, 2 * noise))
+        if drop > NOISE_MULTIPLES * noise
+        else None
+    )
+    return Sweep(grid, smoothed, initial, noise, start, lowest, diverged)
+
+
+def smooth(rates: Floats, losses: Floats) -> tuple[Floats, float]:
+    """Return the losses smoothed over log rate, `[steps]`, and the standard error of a smoothed value."""
+    if len(rates) < 2:
+        return losses.copy(), 0.0
+    position = np.log10(rates)
+    width = max(KERNEL_DECADES, _KERNEL_STEPS * float(position[1] - position[0]))
+    weights = np.exp(-0.5 * ((position[:, None] - position[None, :]) / width) ** 2)
+    weights /= weights.sum(1, keepdims=True)
+    # Second differences of neighbours hold the noise and almost nothing of the curve; the median leaves out the
+    # divergence. Var(x[i-1] - 2 x[i] + x[i+1]) = 6 σ².
+    seconds = np.abs(np.diff(losses, 2)) if len(losses) > 2 else np.zeros(1)
+    noise = _MAD_TO_STD * float(np.median(seconds)) / math.sqrt(6)
+    share = float(np.sqrt((weights[len(rates) // 2] ** 2).sum()))
+    return weights @ losses, noise * share
+
+
+def median_curve(curves: Sequence[Floats], steps: int) -> list[float | None]:
+    """Return the median over sweeps at each rate, `[steps]`; None where over half of them have ended."""
+    columns = [[float(curve[at]) for curve in curves if at < len(curve)] for at in range(steps)]
+    return [float(np.median(column)) if 2 * len(column) > len(curves) else None for column in columns]
+
+
+def spread(values: Sequence[float]) -> float:
+    """Return the ratio of the largest to the smallest."""
+    return max(values) / min(values)
+
+
+def geometric_median(values: Sequence[float]) -> float:
+    """Return the median in log, between the two middle ones of an even number."""
+    return float(np.exp(np.median(np.log(values))))
+
+
+def _divergence(smoothed: Floats, initial: float, noise: float) -> int | None:
+    best = initial
+    for index, value in enumerate(smoothed):
+        best = min(best, float(value))
+        if (
+            value - best > max(initial - best, NOISE_MULTIPLES * noise, 1e-3 * abs(initial))
+            and value > initial
+        ):
+            return index
+    return None
+
+
+def _start(smoothed: Floats, lowest: int, level: float) -> int:
+    """Return where the loss crosses `level` for the last time before its lowest point."""
+    above = [at for at, (one, two) in enumerate(pairwise(smoothed[: lowest + 1])) if one >= level > two]
+    return above[-1] if above else 0

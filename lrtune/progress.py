@@ -1,0 +1,50 @@
+"""What a long computation tells of itself while it runs; the terminal's part of it lives in `cli/`."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+
+class Bar(Protocol):
+    """One piece of work under way."""
+
+    def advance(self, amount: int = 1) -> None:
+        """Say that `amount` more units are done."""
+
+    def extend(self, amount: int) -> None:
+        """Say that there are `amount` more units to do than was thought."""
+
+
+class Progress(Protocol):
+    """Where steps report what they are doing."""
+
+    def bar(self, label: str, total: int) -> AbstractContextManager[Bar]:
+        """Open a bar of `total` units; it closes with the `with` block."""
+
+    def note(self, text: str) -> None:
+        """Say one line of interest to a person, such as that a stored result is used again."""
+
+
+class _SilentBar:
+    def advance(self, amount: int = 1) -> None:
+        pass
+
+    def extend(self, amount: int) -> None:
+        pass
+
+
+class Silent:
+    """Progress that nobody watches: the default of the Python functions."""
+
+    @contextmanager
+    def bar(self, label: str, total: int) -> Iterator[Bar]:
+        """See `Progress.bar`."""
+        yield _SilentBar()
+
+    def note(self, text: str) -> None:
+        """See `Progress.note`."""

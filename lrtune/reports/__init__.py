@@ -1,0 +1,1 @@
+"""What a person reads at the end: one HTML page or one Markdown text of a run's results."""

@@ -1,0 +1,69 @@
+"""The files of step 6: the page, and the found settings for the user's own script."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from lrtune.reports import html
+from lrtune.results import jsonable
+from lrtune.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lrtune.results import StepResult
+    from lrtune.run_dir import RunDir
+
+
+def write_report(run_dir: RunDir, results: Mapping[str, StepResult], context: Mapping[str, Any]) -> str:
+    """Write `report.html`, and `best.yaml` where there is a best setting; return the page's path.
+
+    Args:
+        run_dir: Where to.
+        results: By step; those missing are said not to have been run.
+        context: See `lrtune.reports.html.render`; the time and the version are added here.
+    """
+    now = datetime.now().astimezone().isoformat(" ", "seconds")
+    settings = yaml.safe_dump(jsonable(context.get("config", {})), sort_keys=False)
+    page = html.render(
+        results,
+        title=str(context.get("task", "task")),
+        context={**context, "version": __version__, "created": now, "config_yaml": settings},
+    )
+    run_dir.write("report.html", page)
+    best = results["report"].summary.get("best")
+    if best is not None:
+        run_dir.write("best.yaml", best_yaml(best, results, context))
+    return str(run_dir.path / "report.html")
+
+
+def best_yaml(best: Mapping[str, Any], results: Mapping[str, StepResult], context: Mapping[str, Any]) -> str:
+    """Return the found settings as YAML that a training script can load.
+
+    Args:
+        best: The best trial.
+        results: By step, for where the trial comes from.
+        context: Holds `optimizer`, `batch_size`, `own_optimizer` and `task`.
+    """
+    grid = next(step for step in ("refine-grid", "coarse-grid") if _holds(results.get(step), best))
+    optimizer = {} if context.get("own_optimizer") else {"optimizer": context.get("optimizer")}
+    values = {
+        "learning_rate": best["lr"],
+        "weight_decay": best["weight_decay"],
+        **optimizer,
+        "batch_size": context.get("batch_size"),
+        "epochs": results[grid].details.get("epochs"),
+        "seed": best["seed"],
+        "val_loss": best["val_loss"],
+        "train_loss": best["train_loss"],
+        "metrics": best["metrics"],
+    }
+    head = f"# Found by lrtune {__version__} ({grid}) for {context.get('task')}\n"
+    return head + yaml.safe_dump(jsonable(values), sort_keys=False)
+
+
+def _holds(result: StepResult | None, best: Mapping[str, Any]) -> bool:
+    return result is not None and result.summary.get("best") == best

@@ -1,0 +1,86 @@
+"""The best settings in forms that one can paste: YAML, a line of PyTorch, words."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from lrtune.charts.numbers import finite, number
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# torch.optim's classes (torch 2.13) by their name in lower case; the report must not import torch to know them.
+_CLASSES = (
+    "ASGD Adadelta Adafactor Adagrad Adam AdamW Adamax LBFGS Muon NAdam RAdam RMSprop Rprop SGD SparseAdam"
+).split()
+_BY_NAME = {name.lower(): name for name in _CLASSES}
+_FOUND = ("name", "lr", "weight_decay")  # what a trial decides or the line starts with
+
+
+def exact(value: object) -> str:
+    """Return a number with four significant digits that Python and YAML 1.1 both read as a number.
+
+    >>> [exact(x) for x in (0.05, 1e-05, 0, 0.123456)]
+    ['0.05', '1.0e-05', '0', '0.1235']
+    """
+    known = finite(value)
+    if known is None:
+        return "null"
+    text = f"{known:.4g}"
+    mantissa, e, exponent = text.partition("e")
+    return f"{mantissa}.0e{exponent}" if e and "." not in mantissa else text
+
+
+def yaml_lines(trial: Mapping[str, Any], optimizer: Mapping[str, Any]) -> str:
+    """Return the settings as lines of YAML."""
+    lines = [f"learning_rate: {exact(trial.get('lr'))}"]
+    if trial.get("weight_decay") is not None:
+        lines.append(f"weight_decay: {exact(trial['weight_decay'])}")
+    if optimizer.get("name"):
+        items = {"name": optimizer["name"], **_keywords(optimizer)}
+        inside = ", ".join(f"{key}: {_yaml(value)}" for key, value in items.items())
+        lines.append(f"optimizer: {{{inside}}}")
+    return "\n".join(lines)
+
+
+def torch_line(trial: Mapping[str, Any], optimizer: Mapping[str, Any]) -> str:
+    """Return the line of PyTorch that builds the optimizer; an own one is called as lrtune calls it."""
+    name = str(optimizer.get("name") or "sgd")
+    rate, decay = exact(trial.get("lr")), exact(trial.get("weight_decay") or 0)
+    if ":" in name:
+        return f"optimizer = {name.rpartition(':')[2]}(model, {rate}, {decay})"
+    found = _BY_NAME.get(name.lower(), name)
+    rest = "".join(f", {key}={_python(value)}" for key, value in _keywords(optimizer).items())
+    return f"optimizer = torch.optim.{found}(model.parameters(), lr={rate}, weight_decay={decay}{rest})"
+
+
+def optimizer_words(optimizer: Mapping[str, Any]) -> str:
+    """Return the optimizer in words, empty if it is not known.
+
+    >>> optimizer_words({"name": "sgd", "momentum": 0.9})
+    'SGD (momentum 0.9)'
+    """
+    name = str(optimizer.get("name") or "")
+    rest = ", ".join(f"{key} {_words(value)}" for key, value in _keywords(optimizer).items())
+    shown = _BY_NAME.get(name.lower(), name)
+    return f"{shown} ({rest})" if shown and rest else shown
+
+
+def _keywords(optimizer: Mapping[str, Any]) -> dict[str, Any]:
+    return {str(key): value for key, value in optimizer.items() if key not in _FOUND}
+
+
+def _yaml(value: Any) -> str:
+    if isinstance(value, float):
+        return exact(value)
+    plain = isinstance(value, str) and value.isidentifier()
+    return str(value) if plain else json.dumps(value, default=str)
+
+
+def _python(value: Any) -> str:
+    return exact(value) if isinstance(value, float) else repr(value)
+
+
+def _words(value: Any) -> str:
+    return number(value) if isinstance(value, int | float) else str(value)

@@ -1,0 +1,132 @@
+"""What lrtune says: findings, the curves behind them, and one result a step."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from lrtune.version import __version__
+
+SCHEMA = 1  # of the JSON object; raised when a key changes its meaning
+
+Severity = Literal["error", "warning", "info"]
+Verdict = Literal["pass", "warn", "fail"]
+
+STEPS = ("check-init", "overfit", "find-lr", "coarse-grid", "refine-grid", "report")
+SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error")
+VERDICTS: dict[Severity, Verdict] = {"info": "pass", "warning": "warn", "error": "fail"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was seen, judged.
+
+    Attributes:
+        code: Stable name of the finding, a key of the catalogue (`lrtune explain CODE`).
+        severity: `error`, `warning` or `info`.
+        message: One sentence with the numbers in it.
+        measured: The number (or short text) that was judged; None when there is none.
+        expected: What it was judged against, as text (`"<= 3"`).
+        fix: What to do.
+        source: Where the threshold comes from.
+    """
+
+    code: str
+    severity: Severity
+    message: str
+    measured: float | str | None
+    expected: str | None
+    fix: str
+    source: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the finding as plain JSON values."""
+        keys = ("code", "severity", "message", "measured", "expected", "fix", "source")
+        return {key: jsonable(getattr(self, key)) for key in keys}
+
+
+@dataclass
+class Curve:
+    """How one member's training went.
+
+    Attributes:
+        loss: The loss of each step's minibatch; it ends where the member diverged.
+        evaluations: One row a measured point, with `epoch`, `step`, `train_loss` (on the fixed training subset),
+            `val_loss` and the metrics by name.
+    """
+
+    loss: list[float] = field(default_factory=list)
+    evaluations: list[dict[str, float | int | None]] = field(default_factory=list)
+
+
+@dataclass
+class StepResult:
+    """The outcome of one step of the recipe.
+
+    Attributes:
+        step: One of `STEPS`, or `run`.
+        findings: What was seen, the likeliest reason first.
+        summary: The step's numbers; the keys are those of the design's table.
+        seconds: Wall-clock time it took.
+        run_dir: The directory that holds it, or None when nothing was written.
+        details: Series and settings behind the summary, for charts and the report.
+        curves: Training curves by name, each a file `curves/<name>.csv` of the run directory.
+        reused: Whether it was read from the run directory instead of computed.
+        steps: The results of a whole `run`, else empty.
+    """
+
+    step: str
+    findings: list[Finding] = field(default_factory=list)
+    summary: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    run_dir: str | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+    curves: dict[str, Curve] = field(default_factory=dict)
+    reused: bool = False
+    steps: list[StepResult] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> Verdict:
+        """`fail` with any error, else `warn` with any warning, else `pass`."""
+        severities = [finding.severity for finding in self.findings]
+        return VERDICTS[max(severities, key=SEVERITIES.index, default="info")]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON object that `--json` prints: plain values, None for what is not finite."""
+        head: dict[str, Any] = {
+            "schema": SCHEMA,
+            "lrtune": __version__,
+            "step": self.step,
+            "verdict": self.verdict,
+            "seconds": round(self.seconds, 3),
+            "run_dir": self.run_dir,
+            "findings": [finding.to_dict() for finding in self.findings],
+            "summary": jsonable(self.summary),
+        }
+        if self.step == "run":
+            head["steps"] = [step.to_dict() for step in self.steps]
+        return head
+
+    def stored_in(self, run_dir: str) -> StepResult:
+        """Return the same result, saying where it is kept."""
+        return replace(self, run_dir=run_dir)
+
+
+def jsonable(value: Any) -> Any:
+    """Return `value` in JSON's own types: containers copied, numbers that are not finite as None.
+
+    >>> jsonable({"a": float("nan"), 2: (1, 2.5)})
+    {'a': None, '2': [1, 2.5]}
+    """
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, dict):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [jsonable(item) for item in value]
+    if hasattr(value, "tolist"):  # tensors and arrays, of any number of dimensions
+        return jsonable(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value)

@@ -1,0 +1,251 @@
+"""The run directory: plain files that outlive the tool, written atomically, each knowing what it was made from."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lrtune.errors import RunDirError
+from lrtune.provenance import fingerprint
+from lrtune.results import SCHEMA, Curve, Finding, StepResult, jsonable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+FILES = {
+    "check-init": "check-init.json",
+    "overfit": "overfit.json",
+    "find-lr": "find-lr.json",
+    "coarse-grid": "coarse.json",
+    "refine-grid": "refine.json",
+    "report": "report.json",
+}
+_EVALUATION_COLUMNS = ("epoch", "train_loss", "val_loss")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A result as it was found.
+
+    Attributes:
+        result: The step's result.
+        made_from: What it was made from.
+        complete: Whether the step had come to its end.
+    """
+
+    result: StepResult
+    made_from: dict[str, Any]
+    complete: bool
+
+
+class RunDir:
+    """A directory of results.
+
+    Args:
+        path: The directory; made when it is not there.
+        note: Told, in a line, of a file that could not be read and was set aside.
+
+    Raises:
+        RunDirError: If the directory cannot be made or written.
+    """
+
+    def __init__(self, path: str | Path, note: Callable[[str], None] = lambda text: None) -> None:
+        self.path = Path(path)
+        self._note = note
+        self._written: dict[str, str] = {}
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            # Asking by writing: permission bits say nothing of full or read-only file systems.
+            with tempfile.TemporaryFile(dir=self.path):
+                pass
+        except OSError as error:
+            raise RunDirError(
+                f"run_dir: cannot write to {self.path}: {error.strerror}; choose another with --run-dir"
+            ) from None
+
+    def save(self, result: StepResult, made_from: Mapping[str, Any], complete: bool = True) -> StepResult:
+        """Write a result and its curves; return it, saying where it is kept.
+
+        The record comes last and holds the digest of every curve: a reader sees either all of it or none.
+
+        Args:
+            result: Of a step.
+            made_from: What it was made from.
+            complete: False for what a step has so far.
+        """
+        result = result.stored_in(str(self.path))
+        digests = {
+            name: self.write(f"curves/{name}.csv", curve_to_csv(c)) for name, c in result.curves.items()
+        }
+        record = {
+            **result.to_dict(),
+            "complete": complete,
+            "fingerprint": fingerprint(made_from),
+            "made_from": made_from,
+            "details": jsonable(result.details),
+            "curves": digests,
+        }
+        self.write(FILES[result.step], json.dumps(record, indent=1) + "\n")
+        self._remove_other_curves(result)
+        return result
+
+    def load(self, step: str) -> Stored | None:
+        """Return a step's stored result; None when there is none that can be read.
+
+        A file that is damaged is set aside under another name, and the note says so.
+        """
+        path = self.path / FILES[step]
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            self.set_aside(path, str(error))
+            return None
+        try:
+            record = json.loads(text)
+            result = _result_from(record, step)
+            made_from = dict(record["made_from"])
+            complete = bool(record["complete"])
+            curves = {name: self._load_curve(name, digest) for name, digest in record["curves"].items()}
+        except _DamagedCurveError as error:
+            self.set_aside(error.path, "it is not what was written")
+            return None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self.set_aside(path, f"not a result of {step} ({type(error).__name__})")
+            return None
+        result.curves, result.run_dir, result.reused = curves, str(self.path), True
+        return Stored(result, made_from, complete)
+
+    def _write_curve(self, name: str, curve: Curve) -> str:
+        """Write a curve unless this object has written just it before: a grid saves after every trial."""
+        text = curve_to_csv(curve)
+        if (digest := digest_of(text)) != self._written.get(name):
+            self._written[name] = self.write(f"curves/{name}.csv", text)
+        return digest
+
+    def write(self, name: str, content: str | bytes) -> str:
+        """Write a file so that it is there whole or not at all; return its digest.
+
+        Raises:
+            RunDirError: If it cannot be written.
+        """
+        path = self.path / name
+        data = content.encode() if isinstance(content, str) else content
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write_atomically(path, data)
+        except OSError as error:
+            raise RunDirError(f"run_dir: cannot write {path}: {error.strerror}") from None
+        return digest_of(data)
+
+    def set_aside(self, path: Path, why: str) -> None:
+        """Rename a damaged file so that it is neither used nor lost."""
+        aside = path.with_name(f"{path.name}.damaged")
+        with contextlib.suppress(FileNotFoundError):
+            path.replace(aside)
+        self._note(f"{path}: damaged ({why}); set aside as {aside.name}, its step runs again")
+
+    def _load_curve(self, name: str, digest: str) -> Curve:
+        path = self.path / "curves" / f"{name}.csv"
+        try:
+            data = path.read_bytes()
+        except OSError:
+            raise _DamagedCurveError(path) from None
+        if digest_of(data) != digest:
+            raise _DamagedCurveError(path)
+        return curve_from_csv(data.decode())
+
+    def _remove_other_curves(self, result: StepResult) -> None:
+        for path in (self.path / "curves").glob(f"{curve_prefix(result.step)}-*.csv"):
+            if path.stem not in result.curves:
+                path.unlink(missing_ok=True)
+
+
+def digest_of(content: str | bytes) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal."""
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
+
+
+def curve_prefix(step: str) -> str:
+    """Return how the names of a step's curves begin: `coarse` for `coarse-000`."""
+    return FILES[step].removesuffix(".json")
+
+
+class _DamagedCurveError(Exception):
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)  # mkstemp's 600 would hide results from colleagues and CI uploads
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _result_from(record: dict[str, Any], step: str) -> StepResult:
+    if record["schema"] != SCHEMA or record["step"] != step:
+        raise ValueError("another schema or step")
+    return StepResult(
+        step=step,
+        findings=[Finding(**finding) for finding in record["findings"]],
+        summary=dict(record["summary"]),
+        seconds=float(record["seconds"]),
+        details=dict(record["details"]),
+    )
+
+
+def curve_to_csv(curve: Curve) -> str:
+    """Return a curve as CSV: a row a step with the minibatch `loss`, and the evaluations in the row of their step.
+
+    Columns: `step`, `loss`, `epoch`, `train_loss`, `val_loss`, then the metrics. An empty cell was not measured.
+    """
+    metrics = sorted({key for row in curve.evaluations for key in row} - {*_EVALUATION_COLUMNS, "step"})
+    columns = ["step", "loss", *_EVALUATION_COLUMNS, *metrics]
+    rows: list[dict[str, Any]] = [{"step": step, "loss": loss} for step, loss in enumerate(curve.loss, 1)]
+    for evaluation in curve.evaluations:
+        step = int(evaluation["step"] or 0)
+        if 0 < step <= len(curve.loss) and "epoch" not in rows[step - 1]:
+            rows[step - 1] |= evaluation
+        else:
+            rows.append(dict(evaluation))
+    rows.sort(key=lambda row: (row["step"], row.get("epoch") or 0))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def curve_from_csv(text: str) -> Curve:
+    """Return the curve that `curve_to_csv` wrote."""
+    curve = Curve()
+    for row in csv.DictReader(io.StringIO(text)):
+        if row["loss"]:
+            curve.loss.append(float(row["loss"]))
+        if row["epoch"]:
+            measured = {key: _number(value) for key, value in row.items() if key != "loss"}
+            curve.evaluations.append(measured)
+    return curve
+
+
+def _number(cell: str) -> float | int | None:
+    if not cell:
+        return None
+    return int(cell) if cell.lstrip("-").isdigit() else float(cell)

@@ -1,0 +1,153 @@
+"""Step 1: the loss at initialisation against what theory expects, and what the first backward pass reaches."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from lrtune.checks import examples as example_checks
+from lrtune.checks import gradients as gradient_checks
+from lrtune.checks import initial_loss as loss_checks
+from lrtune.errors import TaskError, user_code
+from lrtune.population.evaluation import in_mode
+from lrtune.population.program import run_batch, split_pair
+from lrtune.probes.examples import not_finite
+from lrtune.probes.initialisation import InitialLoss, gradients, initial_loss
+from lrtune.probes.loss_family import declared_family, ignored_index
+from lrtune.random_state import seeded
+from lrtune.results import Finding, StepResult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from lrtune.steps.context import Context
+
+_EXAMPLES = 1024  # the standard error of a mean is then 3% of the losses' spread
+_FEWEST_BATCHES = 4  # a standard error needs several batch means
+
+
+def check_init(context: Context) -> StepResult:
+    """Measure and judge the untrained model.
+
+    Data are looked at before anything is computed from them: a label out of range is a finding here, where the
+    loss would only crash.
+
+    Raises:
+        TaskError: If the task's parts do not fit together.
+        UserCodeError: If the user's code raises for a reason that no check has seen.
+    """
+    config, program = context.config, context.program
+    count = max(_FEWEST_BATCHES, math.ceil(_EXAMPLES / config.batch_size))
+    batches = context.data.train.head(count, config.seed)
+    if not batches:
+        raise TaskError("Task.train: gave no batch at all")
+    with seeded(config.seed):
+        model = program.build_model()
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    summary: dict[str, Any] = {
+        "initial_loss": None,
+        "expected_low": None,
+        "expected_high": None,
+        "standard_error": None,
+        "parameters": parameters,
+    }
+    with context.progress.bar("initial loss", 2) as bar:
+        data_findings = list(_data_findings(context, model, batches))
+        bar.advance()
+        if any(finding.severity == "error" for finding in data_findings):
+            return StepResult("check-init", data_findings, summary)
+        result = _measured(context, model, batches, summary)
+        bar.advance()
+    result.findings = [*data_findings, *result.findings]
+    return result
+
+
+def _measured(
+    context: Context, model: torch.nn.Module, batches: Sequence[Any], summary: dict[str, Any]
+) -> StepResult:
+    program, seed = context.program, context.config.seed
+    with seeded(seed), in_mode(model, training=True):
+        first = run_batch(program.task, model, batches[0])
+        if wrong := loss_checks.loss_not_scalar(list(first.loss.shape)):
+            return StepResult("check-init", [wrong], summary)
+        # Before the mode ends: putting running statistics back would spoil the graph.
+        reached = gradients(model, first)
+    seen = initial_loss(program, model, batches, seed)
+    judged = [
+        gradient_checks.frozen_model(reached),
+        gradient_checks.detached_loss(reached),
+        loss_checks.nonfinite_loss(seen.batch_losses),
+        *_loss_findings(context, seen),
+        gradient_checks.nonfinite_gradient(reached),
+        gradient_checks.parameter_without_gradient(reached),
+    ]
+    theory = seen.expectation
+    given = context.task.expected_initial_loss
+    summary |= {
+        "initial_loss": seen.mean,
+        "expected_low": given if given is not None else theory.low if theory else None,
+        "expected_high": given if given is not None else theory.high if theory else None,
+        "standard_error": seen.standard_error,
+        "initial_loss_eval": seen.eval_mean,
+        "output_std": seen.output_std,
+        "examples": seen.examples,
+    }
+    told = (
+        f"the task's own expectation, {given:.4g}" if given is not None else theory.text if theory else None
+    )
+    details = {"batch_losses": seen.batch_losses, "expectation": told}
+    return StepResult("check-init", [finding for finding in judged if finding], summary, details=details)
+
+
+def _loss_findings(context: Context, seen: InitialLoss) -> list[Finding | None]:
+    if not math.isfinite(seen.mean):
+        return []
+    if context.task.expected_initial_loss is not None:
+        return [loss_checks.initial_loss_given(seen, context.task.expected_initial_loss)]
+    return [
+        loss_checks.initial_loss_high(seen),
+        loss_checks.initial_loss_low(seen, context.task.pretrained),
+        loss_checks.expectation_unknown(seen),
+    ]
+
+
+def _data_findings(context: Context, model: torch.nn.Module, batches: Sequence[Any]) -> Iterator[Finding]:
+    if context.task.loss is None:  # a step's batches have no known parts
+        found = example_checks.nonfinite_input(not_finite(batches))
+        yield from [found] if found else []
+        return
+    pairs = [split_pair(batch) for batch in batches]
+    judged = [
+        example_checks.nonfinite_input(not_finite([inputs for inputs, _ in pairs])),
+        example_checks.nonfinite_target(not_finite([target for _, target in pairs])),
+    ]
+    yield from (finding for finding in judged if finding)
+    if not any(judged):
+        yield from _target_findings(context, model, pairs)
+
+
+def _target_findings(
+    context: Context, model: torch.nn.Module, pairs: list[tuple[Any, Any]]
+) -> Iterator[Finding]:
+    """Judge labels against the width of the output, which one forward pass tells; the loss is not called."""
+    family = declared_family(context.task.loss)
+    if family is None:
+        return
+    with seeded(context.config.seed), in_mode(model, training=True), torch.no_grad():
+        output = _forward(model, pairs[0][0])
+    if not isinstance(output, torch.Tensor) or output.ndim < 1:
+        return
+    if wrong := example_checks.target_dtype(family, output, pairs[0][1]):
+        yield wrong
+        return
+    classes = output.shape[1] if output.ndim > 1 else output.shape[0]
+    targets = torch.cat([target.flatten() for _, target in pairs])
+    found = example_checks.target_out_of_range(family, classes, targets, ignored_index(context.task.loss))
+    yield from [found] if found else []
+
+
+def _forward(model: torch.nn.Module, inputs: Any) -> Any:
+    with user_code("calling the model"):
+        return model(inputs)

@@ -1,0 +1,123 @@
+"""Step 3: the learning rate that makes the loss fall, from sweeps over several seeds."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from lrtune.checks import learning_rate as checks
+from lrtune.population.planner import make_population
+from lrtune.population.protocol import Member
+from lrtune.probes.sweep import (
+    Sweep,
+    geometric_median,
+    median_curve,
+    read_sweep,
+    sweep_rates,
+)
+from lrtune.results import StepResult
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lrtune.steps.context import Context
+
+SUGGESTION = 2 / 3  # of the way down the valley, in log rate: fastai's rule of the same name ("valley")
+_LOW, _HIGH = 1 / 3, 1.0  # the interval's ends
+_BLOCK = 10  # steps between looks at who has diverged
+
+
+def find_lr(context: Context) -> StepResult:
+    """Sweep the rate from `find_lr.min` to `find_lr.max` and read the valley.
+
+    The sweeps of all seeds are one population: each has its own initialisation and data order. All training data,
+    the task's own optimizer, and a small weight decay.
+
+    Raises:
+        TaskError: If the task's parts do not fit together.
+        UserCodeError: If the user's code raises in every sweep.
+    """
+    settings = context.config.find_lr
+    rates = sweep_rates(settings.min, settings.max, settings.steps)
+    seeds = [context.config.seed + repeat for repeat in range(settings.repeats)]
+    members = [Member(rates[0], settings.weight_decay, seed, seed, rates) for seed in seeds]
+    losses = _swept(context, members, settings.steps)
+    sweeps = [read_sweep(rates, row) for row in losses]
+    return _judged(sweeps, losses, seeds)
+
+
+def _swept(context: Context, members: Sequence[Member], steps: int) -> list[list[float]]:
+    """Return each sweep's losses, up to where it diverged."""
+    population = make_population(context.program, members, context.data.train, {})
+    losses: dict[int, list[float]] = {member.seed: [] for member in members}
+    with context.progress.bar("sweeping the learning rate", steps) as bar:
+        for done in range(0, steps, _BLOCK):
+            block = min(_BLOCK, steps - done)
+            rows = population.advance(block).tolist()
+            alive = []
+            for index, (member, row) in enumerate(zip(population.members, rows, strict=True)):
+                kept = losses[member.seed]
+                kept.extend(loss for loss in row if math.isfinite(loss))
+                if len(kept) == done + block and read_sweep(member.schedule, kept).diverged in (
+                    None,
+                    len(kept),
+                ):
+                    alive.append(index)
+            bar.advance(block)
+            population.keep(alive)
+            if not alive:
+                break
+    return list(losses.values())
+
+
+def _judged(sweeps: list[Sweep], losses: list[list[float]], seeds: list[int]) -> StepResult:
+    suggestions = [rate for sweep in sweeps if (rate := sweep.along(SUGGESTION)) is not None]
+    hopeless = [found for found in (checks.diverges_everywhere(sweeps), checks.no_descent(sweeps)) if found]
+    doubts = (
+        checks.never_diverged(sweeps),
+        checks.best_at_range_edge(sweeps),
+        checks.noisy_suggestion(suggestions),
+    )
+    findings = hopeless or [found for found in doubts if found]
+    divergences = [float(sweep.rates[sweep.diverged]) for sweep in sweeps if sweep.diverged is not None]
+    summary: dict[str, Any] = {
+        "suggestion": None,
+        "low": None,
+        "high": None,
+        "diverged_at": geometric_median(divergences) if divergences else None,
+        "confidence": "low",
+        "repeats": len(sweeps),
+        "gradient_steps": sum(len(row) for row in losses),
+    }
+    if not hopeless:
+        low = [rate for sweep in sweeps if (rate := sweep.along(_LOW)) is not None]
+        high = [rate for sweep in sweeps if (rate := sweep.along(_HIGH)) is not None]
+        summary |= {
+            "suggestion": geometric_median(suggestions),
+            "low": min(*suggestions, geometric_median(low)),
+            "high": max(*suggestions, geometric_median(high)),
+            "confidence": checks.confidence(suggestions, sweeps),
+        }
+    return StepResult("find-lr", findings, summary, details=_details(sweeps, losses, seeds))
+
+
+def _details(sweeps: list[Sweep], losses: list[list[float]], seeds: list[int]) -> dict[str, Any]:
+    steps = len(sweeps[0].rates)
+    return {
+        "learning_rates": sweeps[0].rates.tolist(),
+        "median": median_curve([sweep.smoothed for sweep in sweeps], steps),
+        "sweeps": [
+            {
+                "seed": seed,
+                "loss": _padded(row, steps),
+                "smoothed": _padded(sweep.smoothed.tolist(), steps),
+                "suggestion": sweep.along(SUGGESTION),
+                "diverged_at": None if sweep.diverged is None else float(sweep.rates[sweep.diverged]),
+            }
+            for sweep, row, seed in zip(sweeps, losses, seeds, strict=True)
+        ],
+    }
+
+
+def _padded(values: list[float], length: int) -> list[float | None]:
+    return [*values, *[None] * (length - len(values))]

@@ -1,0 +1,53 @@
+"""Trials, the rows of both grids' tables."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from lrtune.population.training import Run
+
+Trial = dict[str, Any]
+_FIXED_COLUMNS = ("epoch", "step", "train_loss", "val_loss")
+
+
+def trial_of(run: Run, curve: str) -> Trial:
+    """Return a finished run as the row that the JSON of a grid holds; `curve` names its training curve."""
+    last = next((row for row in reversed(run.curve.evaluations) if row.get("train_loss") is not None), {})
+    return {
+        "lr": run.member.learning_rate,
+        "weight_decay": run.member.weight_decay,
+        "val_loss": run.last("val_loss"),
+        "train_loss": run.last("train_loss"),
+        "metrics": {name: value for name, value in last.items() if name not in _FIXED_COLUMNS},
+        "steps": run.steps,
+        "state": "failed" if run.failure else "diverged" if run.diverged else "complete",
+        "seed": run.member.seed,
+        "curve": curve,
+    }
+
+
+def score(trial: Trial) -> float:
+    """Return what a trial is judged by: validation loss, or training loss where nothing is validated."""
+    loss = trial["val_loss"] if trial["val_loss"] is not None else trial["train_loss"]
+    return math.inf if loss is None or trial["state"] != "complete" else float(loss)
+
+
+def ranked(trials: Iterable[Trial]) -> list[Trial]:
+    """Return the trials, best first; those that did not complete come last."""
+    return sorted(
+        trials, key=lambda trial: (score(trial), trial["state"], trial["lr"], trial["weight_decay"])
+    )
+
+
+def best_of(trials: Sequence[Trial]) -> Trial | None:
+    """Return the best complete trial."""
+    return min((trial for trial in trials if score(trial) < math.inf), key=score, default=None)
+
+
+def labelled(trial: Trial) -> str:
+    """Return a trial's settings for a sentence."""
+    return f"lr {trial['lr']:.3g}, weight decay {trial['weight_decay']:.3g}"
