@@ -1,7 +1,7 @@
 """A language model: its batches are dicts, so a `step` takes the place of the loss.
 
-A causal transformer learns sentences of a small grammar, "one red fox sees nine tame owls.", character by character.
-The number decides the endings of noun and verb: to know them, the model must look back. Run the whole recipe with::
+A causal transformer learns sentences such as "one red frog sees nine tame owls." character by character.
+The number decides the endings of noun and verb, so the model has to look back. Run the whole recipe with::
 
     lrtune run configs/char-transformer.yaml
 """
@@ -16,10 +16,10 @@ from torch.utils.data import Dataset
 import lrtune
 
 ALPHABET = " .abcdefghijklmnopqrstuvwxyz"
-NUMBERS = "one two three four five six seven eight nine ten".split()
-ADJECTIVES = "big calm dark fast glad kind lazy old pale quiet red sad tame wild young".split()
-NOUNS = "bear bird cat crow dog duck fox frog goat hen lion mole owl pig rat toad".split()
-VERBS = "bite call chase find follow greet hear help invite like meet need see trust want".split()
+NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+ADJECTIVES = ["big", "calm", "fast", "glad", "kind", "lazy", "old", "quiet", "red", "tame", "young"]
+NOUNS = ["bear", "cat", "crow", "dog", "duck", "frog", "hen", "jay", "mole", "owl", "pig", "toad"]
+VERBS = ["call", "chase", "find", "follow", "greet", "help", "like", "meet", "see", "trust"]
 
 
 def make_sentence(draw: random.Random) -> str:
@@ -131,7 +131,7 @@ def next_character(model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tens
     return {"loss": loss, "output": logits, "target": targets, "accuracy": accuracy}
 
 
-def make_task(sentences: int = 1500, context: int = 32, width: int = 64, layers: int = 2) -> lrtune.Task:
+def make_task(sentences: int = 2000, context: int = 32, width: int = 64, layers: int = 2) -> lrtune.Task:
     """Describe the training to lrtune.
 
     Args:
@@ -146,6 +146,4 @@ def make_task(sentences: int = 1500, context: int = 32, width: int = 64, layers:
         train=train,
         val=val,
         step=next_character,
-        # A step may compute any loss, so say what this one starts at: the entropy of an even guess.
-        expected_initial_loss=math.log(len(ALPHABET)),
     )

@@ -1,7 +1,7 @@
-"""A regression: the loss at initialisation is the variance of the target, so a standardised target starts near 1.
+"""A regression: its loss starts near the variance of the target, which is 1 once the target is standardised.
 
-scikit-learn's diabetes study: ten measurements of each of 442 patients, and the disease's progression a year later.
-Run the whole recipe with::
+scikit-learn's diabetes study: ten measurements of each of 442 patients, and how far the disease had come a
+year later. Run the whole recipe with::
 
     lrtune run configs/diabetes.yaml
 """
@@ -18,13 +18,13 @@ def load_diabetes() -> tuple[TensorDataset, TensorDataset]:
     """Load the patients as pairs of standardised measurements `[10]` and a standardised progression `[1]`.
 
     Returns:
-        The training set (four fifths of the patients) and the validation set (the rest).
+        The training set (352 patients) and the validation set (90).
     """
     measurements, progression = map(torch.from_numpy, sklearn.datasets.load_diabetes(return_X_y=True))
     order = torch.randperm(len(progression), generator=torch.Generator().manual_seed(0))
-    val, train = order.tensor_split([len(order) // 5])
+    val, train = order.split([90, 352])
     inputs = standardise(measurements, train)
-    # A column, like the model's output: mse_loss would broadcast [batch, 1] against [batch] to [batch, batch].
+    # A column, like the output: against [batch], mse_loss would broadcast [batch, 1] to [batch, batch].
     targets = standardise(progression.unsqueeze(1), train)
     return TensorDataset(inputs[train], targets[train]), TensorDataset(inputs[val], targets[val])
 
@@ -34,14 +34,14 @@ def standardise(columns: Tensor, train: Tensor) -> Tensor:
     return ((columns - columns[train].mean(dim=0)) / columns[train].std(dim=0)).float()
 
 
-def make_mlp(hidden: int = 256) -> nn.Module:
+def make_mlp(hidden: int = 128) -> nn.Module:
     """Build a perceptron with two hidden layers that maps `[batch, 10]` measurements to `[batch, 1]`."""
     return nn.Sequential(
         nn.Linear(10, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 1)
     )
 
 
-def make_task(hidden: int = 256) -> lrtune.Task:
+def make_task(hidden: int = 128) -> lrtune.Task:
     """Describe the training to lrtune.
 
     Args:

@@ -22,13 +22,12 @@ def load_digits() -> tuple[TensorDataset, TensorDataset]:
     pixels, classes = map(torch.from_numpy, sklearn.datasets.load_digits(return_X_y=True))
     order = torch.randperm(len(classes), generator=torch.Generator().manual_seed(0))
     by_class = order[classes[order].argsort(stable=True)]
-    held_out = torch.zeros(len(classes), dtype=torch.bool)
-    held_out[by_class[::5]] = True
-    standardised = (pixels - pixels[~held_out].mean()) / pixels[~held_out].std()
+    val = torch.zeros(len(classes), dtype=torch.bool)
+    val[by_class[::5]] = True
+    train = ~val
+    standardised = (pixels - pixels[train].mean()) / pixels[train].std()
     images = standardised.float().unflatten(1, (1, 8, 8))
-    return TensorDataset(images[~held_out], classes[~held_out]), TensorDataset(
-        images[held_out], classes[held_out]
-    )
+    return TensorDataset(images[train], classes[train]), TensorDataset(images[val], classes[val])
 
 
 def convolution(inputs: int, outputs: int) -> nn.Module:
@@ -47,14 +46,14 @@ def make_cnn(channels: int = 16) -> nn.Module:
         convolution(1, channels),
         nn.MaxPool2d(2),
         convolution(channels, 2 * channels),
-        nn.MaxPool2d(2),
+        nn.AvgPool2d(2),
         nn.Flatten(),
         nn.Linear(2 * channels * 2 * 2, 10),
     )
 
 
 def accuracy(output: Tensor, target: Tensor) -> Tensor:
-    """Return the share of the rows of logits `[batch, classes]` whose largest entry is the target's `[batch]`."""
+    """Return how often the largest of the logits `[batch, 10]` is that of the target `[batch]`."""
     return (output.argmax(dim=1) == target).float().mean()
 
 

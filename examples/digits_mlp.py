@@ -22,13 +22,12 @@ def load_digits() -> tuple[TensorDataset, TensorDataset]:
     pixels, classes = map(torch.from_numpy, sklearn.datasets.load_digits(return_X_y=True))
     order = torch.randperm(len(classes), generator=torch.Generator().manual_seed(0))
     by_class = order[classes[order].argsort(stable=True)]
-    held_out = torch.zeros(len(classes), dtype=torch.bool)
-    held_out[by_class[::5]] = True
-    # One mean and one deviation for all pixels: those at the border are constant and have no deviation of their own.
-    inputs = ((pixels - pixels[~held_out].mean()) / pixels[~held_out].std()).float()
-    return TensorDataset(inputs[~held_out], classes[~held_out]), TensorDataset(
-        inputs[held_out], classes[held_out]
-    )
+    val = torch.zeros(len(classes), dtype=torch.bool)
+    val[by_class[::5]] = True
+    train = ~val
+    # One deviation for all pixels: some at the border are always 0 and have none of their own.
+    inputs = ((pixels - pixels[train].mean()) / pixels[train].std()).float()
+    return TensorDataset(inputs[train], classes[train]), TensorDataset(inputs[val], classes[val])
 
 
 def make_mlp(hidden: int = 128) -> nn.Module:
@@ -39,7 +38,7 @@ def make_mlp(hidden: int = 128) -> nn.Module:
 
 
 def accuracy(output: Tensor, target: Tensor) -> Tensor:
-    """Return the share of the rows of logits `[batch, classes]` whose largest entry is the target's `[batch]`."""
+    """Return how often the largest of the logits `[batch, 10]` is that of the target `[batch]`."""
     return (output.argmax(dim=1) == target).float().mean()
 
 

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from lrtune.version import __version__
 
 if TYPE_CHECKING:
+    from lrtune.api import check_init, coarse_grid, find_lr, overfit, refine_grid, report, run
     from lrtune.charts import chart
     from lrtune.config import Config
     from lrtune.config_file import load_config
     from lrtune.errors import ConfigError, LrtuneError, RunDirError, TaskError, UsageError, UserCodeError
-    from lrtune.recipe import check_init, coarse_grid, find_lr, overfit, refine_grid, report, run
     from lrtune.results import Curve, Finding, StepResult
     from lrtune.task import Task
     from lrtune.task_file import load_task
@@ -36,7 +36,7 @@ _HOMES = {
         "UsageError",
         "UserCodeError",
     ),
-    "lrtune.recipe": ("check_init", "coarse_grid", "find_lr", "overfit", "refine_grid", "report", "run"),
+    "lrtune.api": ("check_init", "coarse_grid", "find_lr", "overfit", "refine_grid", "report", "run"),
     "lrtune.results": ("Curve", "Finding", "StepResult"),
     "lrtune.task": ("Task",),
     "lrtune.task_file": ("load_task",),

@@ -1,4 +1,4 @@
-"""The loop over the six steps, and the Python functions: order, reuse and staleness, and where to stop.
+"""The loop over the six steps: their order, what is fresh and what is stale, and where to stop.
 
 A step's stored result is fresh as long as what it was made from is unchanged: the settings it reads, the source of
 the task, and what its input steps found. Anything else runs again.
@@ -8,24 +8,25 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from lrtune.config import Config
 from lrtune.data.device import resolve_device
-from lrtune.errors import TaskError
+from lrtune.errors import RunDirError, TaskError
 from lrtune.progress import Silent
 from lrtune.provenance import changed, fingerprint, made_from
 from lrtune.random_state import preserved
 from lrtune.reports.files import write_report
 from lrtune.results import STEPS, StepResult
-from lrtune.run_dir import RunDir
+from lrtune.run_dir import FILES, RunDir
 from lrtune.steps.check_init import check_init as _check_init
 from lrtune.steps.coarse_grid import coarse_grid as _coarse_grid
 from lrtune.steps.context import Context, open_context
 from lrtune.steps.find_lr import find_lr as _find_lr
-from lrtune.steps.loss_curves import best_trial, loss_curves
+from lrtune.steps.loss_curves import loss_curves
 from lrtune.steps.overfit import overfit as _overfit
 from lrtune.steps.refine_grid import StudyPlace
 from lrtune.steps.refine_grid import refine_grid as _refine_grid
@@ -40,56 +41,6 @@ if TYPE_CHECKING:
     from lrtune.run_dir import Stored
 
 _NOT_IN_STUDY = ("trials", "seeds")  # of refine: more of either continues the same study
-
-
-def check_init(task: Task, config: Config | None = None, progress: Progress | None = None) -> StepResult:
-    """Step 1: judge the loss at initialisation, the data and the first gradient.
-
-    Args:
-        task: Model, data and loss.
-        config: Settings; all have defaults. With `run_dir` the result is written there.
-        progress: Told how far the work is.
-
-    Raises:
-        UsageError: If the task or the settings cannot be used.
-        UserCodeError: If the task's own code raises.
-    """
-    return Recipe(task, config, progress).step("check-init")
-
-
-def overfit(task: Task, config: Config | None = None, progress: Progress | None = None) -> StepResult:
-    """Step 2: learn a few minibatches by heart; arguments and errors as for `check_init`."""
-    return Recipe(task, config, progress).step("overfit")
-
-
-def find_lr(task: Task, config: Config | None = None, progress: Progress | None = None) -> StepResult:
-    """Step 3: the rate that makes the loss fall; arguments and errors as for `check_init`."""
-    return Recipe(task, config, progress).step("find-lr")
-
-
-def coarse_grid(task: Task, config: Config | None = None, progress: Progress | None = None) -> StepResult:
-    """Step 4: a coarse grid; runs step 3 first where it needs its rate. Arguments and errors as for `check_init`."""
-    return Recipe(task, config, progress).step("coarse-grid")
-
-
-def refine_grid(task: Task, config: Config | None = None, progress: Progress | None = None) -> StepResult:
-    """Step 5: a refined search; runs step 4 first where it is missing. Arguments and errors as for `check_init`."""
-    return Recipe(task, config, progress).step("refine-grid")
-
-
-def report(task: Task, config: Config | None = None, progress: Progress | None = None) -> StepResult:
-    """Step 6: the best settings, and with a `run_dir` the page; arguments and errors as for `check_init`."""
-    return Recipe(task, config, progress).step("report")
-
-
-def run(
-    task: Task, config: Config | None = None, progress: Progress | None = None, keep_going: bool = False
-) -> StepResult:
-    """All six steps, each fed by the one before; stops at the first that fails unless `keep_going`.
-
-    Further arguments and errors as for `check_init`; the result's `steps` holds each step's.
-    """
-    return Recipe(task, config, progress).run(keep_going)
 
 
 class Recipe:
@@ -136,13 +87,21 @@ class Recipe:
         with preserved(), torch.enable_grad():
             return self._computed(name)
 
-    def run(self, keep_going: bool = False) -> StepResult:
-        """Walk the recipe, using again what is fresh."""
+    def run(
+        self, keep_going: bool = False, on_step: Callable[[StepResult], None] = lambda result: None
+    ) -> StepResult:
+        """Walk the recipe, using again what is fresh; after a failure the report still says how far it came.
+
+        Args:
+            keep_going: Do not stop at a step that fails.
+            on_step: Told each step's result as soon as it is there.
+        """
         started = time.perf_counter()
         done: list[StepResult] = []
         with preserved(), torch.enable_grad():
             for name in STEPS:
                 done.append(self._computed(name) if name == "report" else self._result(name))
+                on_step(done[-1])
                 if done[-1].verdict == "fail" and not keep_going:
                     break
             last = done[-1] if done[-1].step == "report" else self._computed("report")
@@ -255,40 +214,61 @@ class Recipe:
     # --- the report -----------------------------------------------------------------------------------------------
 
     def _reported(self) -> StepResult:
-        """Report what is there and fresh; a grid is made first when there is no result of any step."""
-        results, stale = self._available()
-        if not results:
+        """Report what is there; the coarse grid is made first when there is no result of any step."""
+        if not self._available():
             self._result("coarse-grid")
-            results, stale = self._available()
+        results = self._available()
         result = loss_curves(results)
         if self._run_dir:
-            page = {**results, "report": result}
-            result.summary["html"] = write_report(self._run_dir, page, self._report_context(stale))
+            stale = [name for name in results if self._is_stale(name)]
+            origin = self._made_from("report")
+            context = {**report_context(origin), "command": self._command, "stale": stale}
+            context["config"] = self.config.model_dump(exclude_unset=True)
+            context["own_optimizer"] = self.task.optimizer is not None
+            result.summary["html"] = write_report(self._run_dir, {**results, "report": result}, context)
         return result
 
-    def _available(self) -> tuple[dict[str, StepResult], list[str]]:
-        """Return each step's result that may be shown, and the names of those that are stale."""
-        found, stale = dict(self._results), []
-        for name in STEPS[:-1]:
-            stored = self._load(name) if name not in found else None
-            if stored is not None:
-                found[name] = stored.result
-                if changed(stored.made_from, self._made_from(name)):
-                    stale.append(name)
-        return {name: found[name] for name in STEPS[:-1] if name in found}, stale
+    def _available(self) -> dict[str, StepResult]:
+        """Return each step's result that there is, of this recipe or stored."""
+        stored = {name: one.result for name in STEPS[:-1] if (one := self._load(name)) is not None}
+        found = {**stored, **self._results}
+        return {name: found[name] for name in STEPS[:-1] if name in found}
 
-    def _report_context(self, stale: list[str]) -> dict[str, Any]:
-        return {
-            "task": self.task.name,
-            "command": self._command,
-            "device": str(self._device),
-            "seed": self.config.seed,
-            "optimizer": self.config.optimizer.model_dump(),
-            "own_optimizer": self.task.optimizer is not None,
-            "batch_size": self.config.batch_size,
-            "config": self.config.model_dump(exclude_unset=True),
-            "stale": stale,
-        }
+    def _is_stale(self, name: str) -> bool:
+        stored = self._load(name) if name not in self._results else None
+        return stored is not None and bool(changed(stored.made_from, self._made_from(name)))
+
+
+def report_run_dir(path: str, command: str = "") -> StepResult:
+    """Write the report of a run directory from its files alone; no task is loaded.
+
+    Args:
+        path: The run directory.
+        command: The command line, for the report.
+
+    Raises:
+        RunDirError: If the directory holds no result, or cannot be written.
+    """
+    started = time.perf_counter()
+    if not any((Path(path) / name).is_file() for name in FILES.values()):
+        raise RunDirError(f"{path}: holds no result of lrtune ({', '.join(FILES.values())})")
+    notes: list[str] = []
+    run_dir = RunDir(path, notes.append)
+    stored = {name: one for name in STEPS[:-1] if (one := run_dir.load(name)) is not None}
+    if not stored:
+        raise RunDirError(f"{path}: none of its results can be read: {'; '.join(notes)}")
+    results = {name: one.result for name, one in stored.items()}
+    result = loss_curves(results)
+    origin = list(stored.values())[-1].made_from
+    context = {**report_context(origin), "command": command}
+    result.summary["html"] = write_report(run_dir, {**results, "report": result}, context)
+    result.seconds = time.perf_counter() - started
+    return run_dir.save(result, origin)
+
+
+def report_context(origin: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a report says of how its results were obtained, from what they were made from."""
+    return {key: origin.get(key) for key in ("task", "device", "seed", "optimizer", "batch_size")}
 
 
 def _blocked(name: str, failed: list[StepResult]) -> StepResult:

@@ -23,10 +23,10 @@ _DASHES = {"train": [6, 3], "validation": [1, 0]}
 
 
 def epochs_data(result: StepResult) -> list[Row]:
-    """Return one row a trial, split and epoch that has a finite loss."""
+    """Return one row a trial, split and epoch that has a finite loss; the best trial last, to be drawn on top."""
     best = best_curve(result)
     rows: list[Row] = []
-    for trial in trials_of(result):
+    for trial in reversed(trials_of(result)):
         curve = result.curves.get(curve_of(trial))
         head = identity(trial, best)
         for evaluation in curve.evaluations if curve else []:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 TITLE = "Learning rate and weight decay"
 MEASURES = {"val_loss": "validation loss", "train_loss": "training loss"}
 _CELL = 46  # pixels of height: a number and air around it
+_TALL_CELL, _MAP = 64, 240  # few rows may be taller, until the map is about as high as its neighbours
 _NARROW = 36  # pixels of width below which a number would touch its neighbour
 
 
@@ -94,7 +95,8 @@ def draw_heat_map(rows: list[Row]) -> AnyChart:
         crosses.encode(x=x, y=y, tooltip=tooltip),
         outline.encode(x=x, y=y, tooltip=tooltip),
     ]
-    height = _CELL * len({row["weight_decay"] for row in rows})
+    count = len({row["weight_decay"] for row in rows})
+    height = max(_CELL * count, min(_MAP, _TALL_CELL * count))
     return titled(overlaid(*layers), TITLE, map_subtitle(rows), height=height)
 
 

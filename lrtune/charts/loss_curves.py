@@ -24,7 +24,8 @@ _LINE_SHARE = 2  # a smooth line needs one point for every so many dots
 def loss_curves_data(result: StepResult) -> list[Row]:
     """Return for every trial a `trial` row, `point` and `average` rows, `diverged` where it ended, and the `window`.
 
-    The window is the same for all trials, so that their lines are equally smooth.
+    The window is the same for all trials, so that their lines are equally smooth. The best trial comes last, to be
+    drawn over the others.
     """
     drawn = [(trial, known(result.curves[name].loss)) for name, trial in _with_curve(result).items()]
     drawn = [(trial, points) for trial, points in drawn if points]
@@ -33,7 +34,7 @@ def loss_curves_data(result: StepResult) -> list[Row]:
     window = window_for(max(len(points) for _, points in drawn))
     best, most = best_curve(result), points_each(len(drawn))
     rows: list[Row] = [{"kind": "window", "window": window}]
-    for trial, points in drawn:
+    for trial, points in reversed(drawn):
         head = identity(trial, best)
         losses = [loss for _, loss in points]
         means = moving_average(losses, window)

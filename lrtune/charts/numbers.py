@@ -9,8 +9,8 @@ _PLAIN_FROM = 1e-2  # below, zeros are harder to count than an exponent is to re
 _PLAIN_TO = 1e5
 
 
-def number(value: object, digits: int = 3) -> str:
-    """Return `value` as a short text with `digits` significant digits.
+def number(value: object, digits: int = 3, trim: bool = True) -> str:
+    """Return `value` as a short text with `digits` significant digits, without zeros at the end if `trim`.
 
     >>> [number(x) for x in (0.01, 0.0032, 1e-05, 0, 12345, 2.302585, None)]
     ['0.01', '3.2e-3', '1e-5', '0', '12,345', '2.3', '–']
@@ -22,9 +22,9 @@ def number(value: object, digits: int = 3) -> str:
     if isinstance(value, int) or value == 0:
         return f"{value:,.0f}"
     if _PLAIN_FROM <= abs(rounded(value, digits)) < _PLAIN_TO:
-        return _plain(value, digits)
+        return _stripped(_plain(value, digits)) if trim else _plain(value, digits)
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
-    return f"{_stripped(mantissa)}e{int(exponent)}"
+    return f"{_stripped(mantissa) if trim else mantissa}e{int(exponent)}"
 
 
 def rounded(value: float, digits: int = 4) -> float:
@@ -41,7 +41,7 @@ def finite(value: object) -> float | None:
 
 def _plain(value: float, digits: int) -> str:
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(rounded(value, digits)))))
-    return _stripped(f"{value:,.{decimals}f}")
+    return f"{value:,.{decimals}f}"
 
 
 def _stripped(text: str) -> str:

@@ -60,10 +60,10 @@ def evenly(count: int, points: int) -> list[int]:
 
 
 def window_for(steps: int) -> int:
-    """Return an odd moving-average window for a series of `steps`: a fortieth of it, 5 to 101, and 1 for a handful."""
+    """Return an odd moving-average window for a series of `steps`: a twentieth of it, 5 to 51, and 1 for a handful."""
     if steps < _LEAST_TO_SMOOTH:
         return 1
-    return min(101, max(5, steps // 40 // 2 * 2 + 1))
+    return min(51, max(5, steps // 20 // 2 * 2 + 1))
 
 
 def moving_average(values: Sequence[float], window: int) -> list[float]:

@@ -48,6 +48,7 @@ CONFIG: dict[str, Any] = {
         "titlePadding": 8,
         "labelPadding": 4,
         "labelOverlap": "greedy",
+        "labelSeparation": 6,
         "tickSize": 4,
     },
     "legend": {

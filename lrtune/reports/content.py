@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lrtune.charts.numbers import finite, number
 from lrtune.charts.trials import COMPLETE
-from lrtune.reports.settings import optimizer_words
+from lrtune.reports.settings import optimizer_of, optimizer_words
 from lrtune.reports.tables import Table, facts, table
 from lrtune.results import STEPS
 
@@ -114,7 +114,7 @@ def content(results: Mapping[str, StepResult], context: Mapping[str, Any]) -> Co
     return Content(
         sections=sections,
         best=best,
-        settings=_settings(best, known, context.get("optimizer") or {}),
+        settings=_settings(best, known, optimizer_of(context)),
         reaches=_reaches(best),
         state=_state(sections),
         verdict=next((verdict for verdict in ("fail", "warn", "pass") if verdict in verdicts), "none"),
@@ -130,11 +130,9 @@ def by_step(results: Mapping[str, StepResult]) -> dict[str, StepResult]:
 
 def best_trial(results: Mapping[str, StepResult]) -> dict[str, Any] | None:
     """Return the trial that the report calls the best, else the better one of the two grids' best."""
-    bests = {step: result.summary.get("best") for step, result in results.items()}
-    if bests.get("report"):
-        return dict(bests["report"])
-    trained = [bests[step] for step in ("refine-grid", "coarse-grid") if bests.get(step)]
-    return dict(min(trained, key=_loss)) if trained else None
+    bests = {step: dict(best) for step, result in results.items() if (best := result.summary.get("best"))}
+    trained = [bests[step] for step in ("refine-grid", "coarse-grid") if step in bests]
+    return bests.get("report") or min(trained, key=_loss, default=None)
 
 
 def _loss(trial: Mapping[str, Any]) -> float:

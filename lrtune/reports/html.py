@@ -17,7 +17,7 @@ from lrtune.charts import pictures, with_best_curve
 from lrtune.charts.numbers import number
 from lrtune.charts.theme import themed
 from lrtune.reports.content import Content, Section, by_step, content
-from lrtune.reports.settings import torch_line, yaml_lines
+from lrtune.reports.settings import optimizer_of, torch_line, yaml_lines
 from lrtune.results import jsonable
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def render(results: Mapping[str, StepResult], title: str, context: Mapping[str, 
     figures = {s.step: _figures(s, by_step(results)) for s in said.sections if s.result}
     specs = {figure["id"]: figure["spec"] for step in figures.values() for figure in step}
     scripts = [Markup(_bundle()), Markup(_resource("page.js"))]
-    return _template().render(
+    page: str = _template().render(
         said=said,
         title=title,
         context=context,
@@ -57,13 +57,14 @@ def render(results: Mapping[str, StepResult], title: str, context: Mapping[str, 
         scripts=scripts,
         policy=_policy([str(script) for script in scripts]),
     )
+    return page
 
 
 def script_json(value: Any) -> str:
-    """Return JSON that is safe inside a script element, whatever strings it holds.
+    r"""Return JSON that is safe inside a script element, whatever strings it holds.
 
     >>> script_json("</script><!--")
-    '"\\\\u003c/script\\\\u003e\\\\u003c!--"'
+    '"\\u003c/script\\u003e\\u003c!--"'
     """
     return json.dumps(jsonable(value), separators=(",", ":"), allow_nan=False).translate(_UNSAFE)
 
@@ -99,7 +100,7 @@ def _copies(said: Content, context: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return (label, text) of what is there to be pasted."""
     if not said.best:
         return []
-    optimizer = context.get("optimizer") or {}
+    optimizer = optimizer_of(context)
     return [("YAML", yaml_lines(said.best, optimizer)), ("PyTorch", torch_line(said.best, optimizer))]
 
 

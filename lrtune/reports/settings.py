@@ -12,24 +12,36 @@ if TYPE_CHECKING:
 
 # torch.optim's classes (torch 2.13) by their name in lower case; the report must not import torch to know them.
 _CLASSES = (
-    "ASGD Adadelta Adafactor Adagrad Adam AdamW Adamax LBFGS Muon NAdam RAdam RMSprop Rprop SGD SparseAdam"
-).split()
+    *("ASGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "LBFGS", "Muon", "NAdam"),
+    *("RAdam", "RMSprop", "Rprop", "SGD", "SparseAdam"),
+)
 _BY_NAME = {name.lower(): name for name in _CLASSES}
+_TASKS_OWN = "task:task.optimizer"
+_PLAIN_FROM, _PLAIN_TO = 1e-3, 1e4
 _FOUND = ("name", "lr", "weight_decay")  # what a trial decides or the line starts with
 
 
 def exact(value: object) -> str:
     """Return a number with four significant digits that Python and YAML 1.1 both read as a number.
 
-    >>> [exact(x) for x in (0.05, 1e-05, 0, 0.123456)]
-    ['0.05', '1.0e-05', '0', '0.1235']
+    >>> [exact(x) for x in (0.05, 1e-05, 0, 0.123456, 0.00020876)]
+    ['0.05', '1.0e-05', '0', '0.1235', '2.088e-04']
     """
     known = finite(value)
     if known is None:
         return "null"
-    text = f"{known:.4g}"
-    mantissa, e, exponent = text.partition("e")
-    return f"{mantissa}.0e{exponent}" if e and "." not in mantissa else text
+    if known == 0 or _PLAIN_FROM <= abs(known) < _PLAIN_TO:
+        return f"{known:.4g}"
+    mantissa, _, exponent = f"{known:.3e}".partition("e")
+    stripped = mantissa.rstrip("0")
+    return f"{stripped}0e{exponent}" if stripped.endswith(".") else f"{stripped}e{exponent}"
+
+
+def optimizer_of(context: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the optimizer that the trials were trained with; the task's own one, where it has one, is `task`'s."""
+    if context.get("own_optimizer"):
+        return {"name": _TASKS_OWN}
+    return dict(context.get("optimizer") or {})
 
 
 def yaml_lines(trial: Mapping[str, Any], optimizer: Mapping[str, Any]) -> str:
@@ -37,7 +49,7 @@ def yaml_lines(trial: Mapping[str, Any], optimizer: Mapping[str, Any]) -> str:
     lines = [f"learning_rate: {exact(trial.get('lr'))}"]
     if trial.get("weight_decay") is not None:
         lines.append(f"weight_decay: {exact(trial['weight_decay'])}")
-    if optimizer.get("name"):
+    if optimizer.get("name") and optimizer["name"] != _TASKS_OWN:
         items = {"name": optimizer["name"], **_keywords(optimizer)}
         inside = ", ".join(f"{key}: {_yaml(value)}" for key, value in items.items())
         lines.append(f"optimizer: {{{inside}}}")
@@ -48,7 +60,7 @@ def torch_line(trial: Mapping[str, Any], optimizer: Mapping[str, Any]) -> str:
     """Return the line of PyTorch that builds the optimizer; an own one is called as lrtune calls it."""
     name = str(optimizer.get("name") or "sgd")
     rate, decay = exact(trial.get("lr")), exact(trial.get("weight_decay") or 0)
-    if ":" in name:
+    if _is_own(optimizer):
         return f"optimizer = {name.rpartition(':')[2]}(model, {rate}, {decay})"
     found = _BY_NAME.get(name.lower(), name)
     rest = "".join(f", {key}={_python(value)}" for key, value in _keywords(optimizer).items())
@@ -61,10 +73,16 @@ def optimizer_words(optimizer: Mapping[str, Any]) -> str:
     >>> optimizer_words({"name": "sgd", "momentum": 0.9})
     'SGD (momentum 0.9)'
     """
+    if _is_own(optimizer):
+        return f"optimizer {str(optimizer['name']).rpartition(':')[2]}"
     name = str(optimizer.get("name") or "")
     rest = ", ".join(f"{key} {_words(value)}" for key, value in _keywords(optimizer).items())
     shown = _BY_NAME.get(name.lower(), name)
     return f"{shown} ({rest})" if shown and rest else shown
+
+
+def _is_own(optimizer: Mapping[str, Any]) -> bool:
+    return ":" in str(optimizer.get("name") or "")
 
 
 def _keywords(optimizer: Mapping[str, Any]) -> dict[str, Any]:

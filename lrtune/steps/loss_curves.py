@@ -18,10 +18,10 @@ def loss_curves(results: Mapping[str, StepResult]) -> StepResult:
     Args:
         results: Of the steps before, by name; any may be missing.
     """
-    best = next((best for step in _GRIDS if (best := best_trial(results.get(step))) is not None), None)
-    return StepResult("report", [], {"html": None, "best": best})
-
-
-def best_trial(result: StepResult | None) -> dict[str, Any] | None:
-    """Return a grid's best trial, None where there is none."""
-    return None if result is None else result.summary.get("best")
+    grids = [results[step] for step in _GRIDS if step in results]
+    grid = next((grid for grid in grids if grid.summary.get("best") is not None), None)
+    best: dict[str, Any] | None = grid.summary["best"] if grid else None
+    curves = (
+        {best["curve"]: grid.curves[best["curve"]]} if grid and best and best["curve"] in grid.curves else {}
+    )
+    return StepResult("report", [], {"html": None, "best": best}, curves=curves)

@@ -127,13 +127,15 @@ class _Refinement:
             self._context.program, members, self._context.data, self._settings.epochs, on_steps=bar.advance
         )
         losses = {(run.member.learning_rate, run.member.weight_decay, run.member.seed): run for run in runs}
-        self._repeats = {"coarse": [score(coarse)], "refined": [score(best)]}
+        pairs = [(score(coarse), score(best))]
         for seed in seeds:
-            pair = [
-                score(trial_of(losses[row["lr"], row["weight_decay"], seed], "")) for row in (coarse, best)
-            ]
-            self._repeats["coarse"].append(pair[0])
-            self._repeats["refined"].append(pair[1])
+            rows = (trial_of(losses[row["lr"], row["weight_decay"], seed], "") for row in (coarse, best))
+            one, other = (score(row) for row in rows)
+            pairs.append((one, other))
+        finite = [
+            pair for pair in pairs if math.isfinite(sum(pair))
+        ]  # a seed that diverges has no loss to compare
+        self._repeats = {"coarse": [pair[0] for pair in finite], "refined": [pair[1] for pair in finite]}
 
     def _coarse_row(self) -> Trial | None:
         """The coarse grid's best cell, trained here for as many epochs as every other trial."""

@@ -163,7 +163,9 @@ def grid(step: str = "coarse-grid", val: bool = True) -> StepResult:
         steps, epochs = 300, 3
     else:
         draw = np.random.default_rng(3)
-        places = [(float(10 ** draw.uniform(-1.9, -0.35)), float(10 ** draw.uniform(-6, -3))) for _ in range(17)]
+        places = [
+            (float(10 ** draw.uniform(-1.9, -0.35)), float(10 ** draw.uniform(-6, -3))) for _ in range(17)
+        ]
         places += [(0.07, 0.0), (0.11, 0.0), (0.7, 3e-5)]
         steps, epochs = 1500, 15
     trials, curves = [], {}
@@ -179,7 +181,12 @@ def _ranked(step: str, trials: list[Any], curves: dict[str, Curve], epochs: int)
     best = trials[0] if trials and trials[0]["state"] == "complete" else None
     details: dict[str, Any] = {"epochs": epochs, "initial_loss": START, "extended": []}
     if step == "refine-grid":
-        details = {"epochs": epochs, "repeats": {"coarse": [0.2], "refined": [0.19]}, "gain": 0.01, "noise": 0.004}
+        details = {
+            "epochs": epochs,
+            "repeats": {"coarse": [0.2], "refined": [0.19]},
+            "gain": 0.01,
+            "noise": 0.004,
+        }
     return StepResult(step, [], {"best": best, "trials": trials}, 9.3, details=details, curves=curves)
 
 
@@ -194,7 +201,9 @@ def all_diverged(step: str = "coarse-grid") -> StepResult:
     """Return a grid in which nothing survived."""
     curves = {f"coarse-{i:03d}": curve(2.0 + i, i) for i in range(4)}
     trials = [trial(name, 2.0 + i, 0.0, made) for i, (name, made) in enumerate(curves.items())]
-    wrong = finding("all-diverged", "error", message="All 4 trials diverged.", fix="Lower the learning rates.")
+    wrong = finding(
+        "all-diverged", "error", message="All 4 trials diverged.", fix="Lower the learning rates."
+    )
     return StepResult(step, [wrong], {"best": None, "trials": trials}, curves=curves)
 
 

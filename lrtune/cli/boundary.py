@@ -1,0 +1,76 @@
+"""The one place where exceptions become messages and exit codes."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lrtune.errors import LrtuneError, UserCodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PASSED = 0
+FAILED = 1
+USAGE = 2
+CRASHED = 3
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+_PACKAGE = str(Path(__file__).resolve().parents[1])
+
+
+def guarded(work: Callable[[], int], debug: bool) -> int:
+    """Run a command; return its exit code, or that of what it raised, said on stderr.
+
+    Args:
+        work: Returns the exit code.
+        debug: Whether to print the traceback of every error.
+    """
+    try:
+        return work()
+    except KeyboardInterrupt:
+        _say("interrupted; what was finished is kept, and the same command goes on from there")
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of stdout has gone, as `| head` does
+        sys.stderr.close()
+        return PASSED
+    except UserCodeError as error:
+        _print_users_traceback(error, debug)
+        _say(f"error: {error}")
+        return CRASHED
+    except LrtuneError as error:
+        if debug:
+            traceback.print_exc()
+        _say(f"error: {error}")
+        return USAGE
+    except Exception as error:
+        traceback.print_exc()
+        _say(
+            f"error: {type(error).__name__}: {error}; this is a fault of lrtune, please report it with the above"
+        )
+        return CRASHED
+
+
+def exit_code_of(error: SystemExit) -> int:
+    """Return the code that a `SystemExit` carries."""
+    if error.code is None:
+        return PASSED
+    return error.code if isinstance(error.code, int) else FAILED
+
+
+def _print_users_traceback(error: UserCodeError, debug: bool) -> None:
+    cause = error.__cause__
+    if debug or cause is None:
+        traceback.print_exc()
+        return
+    trace = cause.__traceback__
+    # What comes before the user's first line is how lrtune called it: of no use to the user.
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        trace = trace.tb_next
+    traceback.print_exception(type(cause), cause, trace or cause.__traceback__)
+
+
+def _say(text: str) -> None:
+    print(f"lrtune: {text}", file=sys.stderr)

@@ -1,0 +1,89 @@
+"""From the command line's CONFIG to a recipe that is ready to walk."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lrtune.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lrtune.cli.options import Common
+    from lrtune.config import Config
+    from lrtune.recipe import Recipe
+
+_RUNS = Path("lrtune-runs")
+_YAML = (".yaml", ".yml")
+
+
+def open_recipe(config_argument: str, common: Common) -> Recipe:
+    """Load configuration and task.
+
+    Args:
+        config_argument: A YAML file or a task's name.
+        common: Options that override the file.
+
+    Raises:
+        UsageError: If either is wrong.
+        UserCodeError: If the task's code raises.
+    """
+    config, folder = read_config(config_argument, common)
+    # Torch is imported here: a wrong config has been answered by now.
+    from lrtune.cli.progress import Terminal
+    from lrtune.recipe import Recipe
+    from lrtune.task_file import load_task
+
+    assert config.task is not None
+    task = load_task(config.task, config.args, folder)
+    command = shlex.join(["lrtune", *sys.argv[1:]])
+    return Recipe(task, config, Terminal(common.quiet), folder, command)
+
+
+def read_config(config_argument: str, common: Common) -> tuple[Config, str | None]:
+    """Return the settings, and the folder that the task's path starts from (None: the working directory).
+
+    Raises:
+        ConfigError: If there is no such file, or it has faults.
+    """
+    from lrtune.config_file import config_from_overrides, load_config
+
+    overrides = [*common.overrides, *_given(common)]
+    path = Path(config_argument)
+    if path.is_file() and path.suffix != ".py":
+        config, folder = load_config(path, overrides), str(path.parent)
+        default = path.stem
+    elif ":" in config_argument and path.suffix not in _YAML:
+        config, folder = config_from_overrides(overrides, task=config_argument), None
+        default = _name_of(config_argument)
+    else:
+        raise ConfigError(_not_found(config_argument, path))
+    return (config if config.run_dir else config.updated(run_dir=str(_RUNS / default))), folder
+
+
+def _given(common: Common) -> list[str]:
+    given = {"device": common.device, "seed": common.seed, "run_dir": common.run_dir}
+    # Quoted: YAML would read a directory named 2024 as a number.
+    return [f"{key}={_quoted(value)}" for key, value in given.items() if value is not None]
+
+
+def _quoted(value: str | int) -> str:
+    return str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"
+
+
+def _name_of(task: str) -> str:
+    place, _, function = task.rpartition(":")
+    stem = Path(place).stem if place.endswith(".py") else place.rpartition(".")[2]
+    return stem if function == "make_task" else f"{stem}-{function}"
+
+
+def _not_found(argument: str, path: Path) -> str:
+    if path.suffix == ".py" and path.is_file():
+        return f"{argument}: name the function too, such as {argument}:make_task"
+    if path.is_dir():
+        return f"{argument}: is a folder; CONFIG is a YAML file or a task such as model.py:make_task"
+    return (
+        f"{argument}: no such file; CONFIG is a YAML file or a task such as model.py:make_task "
+        "(`lrtune init` writes a starter of both)"
+    )

@@ -1,0 +1,46 @@
+"""Results on stdout: one JSON object, or text for a person; and the exit code that follows from the verdict."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import contextmanager, redirect_stdout
+from typing import TYPE_CHECKING
+
+from lrtune.cli.boundary import FAILED, PASSED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from lrtune.cli.options import Common
+    from lrtune.results import StepResult
+
+
+def show(work: Callable[[], StepResult], common: Common) -> int:
+    """Do the work with the user's own prints kept off stdout, print its result, and return the exit code."""
+    with users_prints_on_stderr():
+        result = work()
+    print_result(result, common)
+    return exit_code(result, common.strict)
+
+
+def print_result(result: StepResult, common: Common) -> None:
+    """Print a result as the options ask."""
+    if common.as_json:
+        print(json.dumps(result.to_dict(), indent=2, allow_nan=False))
+        return
+    from lrtune.cli.text import print_text
+
+    print_text(result, common.quiet)
+
+
+def exit_code(result: StepResult, strict: bool) -> int:
+    """Return 1 for a failed check, or with `strict` for a warning, else 0."""
+    return FAILED if result.verdict == "fail" or (strict and result.verdict == "warn") else PASSED
+
+
+@contextmanager
+def users_prints_on_stderr() -> Iterator[None]:
+    """Send what a model or dataset prints to stderr: stdout is for results."""
+    with redirect_stdout(sys.stderr):
+        yield

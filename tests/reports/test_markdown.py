@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lrtune.reports.markdown import escaped, fenced, render
+from lrtune.results import StepResult
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+
+def test_whole_run(made: ModuleType) -> None:
+    """The text has the answer, the settings, every step and at most ten trials a grid."""
+    text = render(made.recipe(), "digits", made.CONTEXT)
+    assert text.startswith("# digits\n\n- **Best settings:** learning rate 0.0677")
+    assert "torch.optim.SGD(model.parameters(), lr=0.06769" in text
+    assert "| 3 | Learning rate sweep | warnings | `noisy-suggestion` | 2.2 s |" in text
+    assert len(re.findall(r"^\| coarse-\d", text, re.MULTILINE)) == 10
+    assert "… and 5 more" in text
+    assert text.endswith("version 0.1.0\n")
+
+
+def test_tables_are_whole(made: ModuleType) -> None:
+    """Every row of a table has as many cells as its head, whatever the strings in it."""
+    results = made.recipe()
+    results["coarse-grid"].summary["trials"][0]["metrics"] = {"a|b\nc": 1.0}
+    text = render(results, "t", made.CONTEXT)
+    widths: list[set[int]] = []
+    for block in text.split("\n\n"):
+        if block.startswith("|"):
+            widths.append({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()})
+    assert len(widths) == 4
+    assert all(len(width) == 1 for width in widths)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a|b", "a\\|b"),
+        ("<b>", "&lt;b&gt;"),
+        ("a\n# b", "a \\# b"),
+        ("`x`", "\\`x\\`"),
+        ("[a](b)", "\\[a\\](b)"),
+    ],
+)
+def test_escaped(text: str, shown: str) -> None:
+    """What Markdown would read as markup is shown as it is."""
+    assert escaped(text) == shown
+
+
+def test_fence_is_longer_than_its_content() -> None:
+    """Backticks in a config do not end its code block."""
+    assert fenced("a\n```\nb").splitlines()[0] == "````"
+
+
+def test_failure(made: ModuleType) -> None:
+    """A failure is told with its fix before the steps."""
+    text = render({"coarse-grid": made.all_diverged()}, "t", {})
+    head = text[: text.index("## Steps")]
+    assert "`all-diverged`: All 4 trials diverged." in head
+    assert "**Fix:** Lower the learning rates." in head
+
+
+ODD = {
+    "nothing": lambda made: {},
+    "empty-steps": lambda made: {step: StepResult(step) for step in made.recipe()},
+    "lone-trial": lambda made: {"coarse-grid": made.lone_trial()},
+}
+
+
+@pytest.mark.parametrize("make", ODD.values(), ids=ODD)
+def test_odd_results_render(made: ModuleType, make: Any) -> None:
+    """However little there is, the text lists all six steps."""
+    assert len(re.findall(r"^\| \d \|", render(make(made), "t", {}), re.MULTILINE)) == 6
