@@ -131,7 +131,7 @@ def next_character(model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tens
     return {"loss": loss, "output": logits, "target": targets, "accuracy": accuracy}
 
 
-def make_task(sentences: int = 2000, context: int = 32, width: int = 64, layers: int = 2) -> lrtune.Task:
+def make_task(sentences: int = 1500, context: int = 32, width: int = 64, layers: int = 2) -> lrtune.Task:
     """Describe the training to lrtune.
 
     Args:

@@ -116,14 +116,16 @@ class Config(_Section):
         try:
             super().__init__(**keys)
         except ValidationError as error:
-            raise ConfigError(explained(error, keys, place="Config", overridden=())) from None
+            raise ConfigError(listed(faults_of(error, keys, place="Config", overridden=()))) from None
 
     def updated(self, **keys: Any) -> Config:
         """Return a checked copy with some keys replaced."""
         return Config(**{**self.model_dump(exclude_unset=True), **keys})
 
 
-def explained(error: ValidationError, raw: Mapping[str, Any], place: str, overridden: Sequence[str]) -> str:
+def faults_of(
+    error: ValidationError, raw: Mapping[str, Any], place: str, overridden: Sequence[str]
+) -> list[str]:
     """Return one line a fault: where it is, what is wrong, the value found.
 
     Args:
@@ -132,22 +134,31 @@ def explained(error: ValidationError, raw: Mapping[str, Any], place: str, overri
         place: The file, or `Config`.
         overridden: Key paths that come from `--set`.
     """
-    lines = [_one_fault(fault, raw, place, overridden) for fault in error.errors()]
-    if len(lines) == 1:
-        return lines[0]
-    return f"{len(lines)} faults:\n" + "\n".join(f"  {line}" for line in lines)
+    return [_one_fault(fault, raw, place, overridden) for fault in error.errors()]
+
+
+def listed(faults: Sequence[str]) -> str:
+    """Return faults as one message."""
+    if len(faults) == 1:
+        return faults[0]
+    return f"{len(faults)} faults:\n" + "\n".join(f"  {fault}" for fault in faults)
 
 
 def _one_fault(fault: ErrorDetails, raw: Mapping[str, Any], place: str, overridden: Sequence[str]) -> str:
     keys = _keys_into(raw, fault["loc"])
     path = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")
-    where = f"--set {path}" if any(path.startswith(key) for key in overridden) else f"{place}: {path}"
+    where = f"--set {path}" if any(_meet(path, key) for key in overridden) else f"{place}: {path}"
     if fault["type"] == "extra_forbidden":
         known = _known_keys(keys[:-1])
         return f"{where}: unknown key{did_you_mean(str(keys[-1]), known)} (known: {', '.join(known)})"
     found = fault["input"]
     shown = "" if isinstance(found, dict) and fault["type"] == "value_error" else f", found {found!r}"
     return f"{where}: {_reworded(fault)}{shown}"
+
+
+def _meet(path: str, key: str) -> bool:
+    """Say whether one path leads to the other, or on from it: `coarse` and `coarse.lr[2]` do, `run` and `run_dir` not."""
+    return f"{path}.".startswith((f"{key}.", f"{key}[")) or key.startswith(f"{path}.")
 
 
 def _keys_into(raw: Any, loc: Sequence[str | int]) -> list[str | int]:
@@ -169,8 +180,8 @@ def _known_keys(keys: Sequence[str | int]) -> list[str]:
 
 _WORDS = {
     "literal_error": "must be {expected}",
-    "greater_than": "must be above {gt}",
-    "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be above {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
     "less_than": "must be below {lt}",
     "less_than_equal": "must be at most {le}",
     "too_short": "must hold at least one value",

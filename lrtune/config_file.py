@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationError
 
-from lrtune.config import Config, explained
+from lrtune.config import Config, faults_of, listed
 from lrtune.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,16 +27,11 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         ConfigError: If the file cannot be read or is not a mapping, or listing all its faults.
     """
     path = Path(path)
-    raw = _read_yaml(path)
-    if "task" not in raw:
-        raise ConfigError(
-            f"{path}: task: missing; name the function that makes the task, such as 'model.py:make_task'"
-        )
-    return _checked(raw, overrides, place=str(path))
+    return _checked(_read_yaml(path), overrides, place=str(path))
 
 
 def config_from_overrides(overrides: Sequence[str], **keys: Any) -> Config:
-    """Return the default configuration with `keys` and `KEY=VALUE` overrides laid over it.
+    """Return the default configuration with `keys`, `task` among them, and `KEY=VALUE` overrides laid over it.
 
     Raises:
         ConfigError: Listing all faults.
@@ -46,13 +41,18 @@ def config_from_overrides(overrides: Sequence[str], **keys: Any) -> Config:
 
 def _checked(raw: Mapping[str, Any], overrides: Sequence[str], place: str) -> Config:
     merged, overridden = _overlaid(raw, overrides)
+    missing = f"{place}: task: missing; name the function that makes the task, such as 'model.py:make_task'"
+    faults = [missing] if merged.get("task") is None else []
     try:
-        return Config.model_validate(merged)
+        config = Config.model_validate(merged)
     except ConfigError as error:  # Config reports in terms of Python keywords: say it of the file instead
         cause = error.__context__
         if not isinstance(cause, ValidationError):
             raise
-        raise ConfigError(explained(cause, merged, place, overridden)) from None
+        raise ConfigError(listed([*faults, *faults_of(cause, merged, place, overridden)])) from None
+    if faults:
+        raise ConfigError(listed(faults))
+    return config
 
 
 class _StrictLoader(yaml.SafeLoader):

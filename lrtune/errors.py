@@ -52,7 +52,10 @@ def user_code(doing: str) -> Iterator[None]:
         yield
     except LrtuneError:
         raise
-    except Exception as error:
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # a script that calls sys.exit(0) must not end lrtune with code 0
         raise UserCodeError(f"{type(error).__name__} while {doing}: {error}") from error
 
 

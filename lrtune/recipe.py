@@ -19,7 +19,6 @@ from lrtune.errors import RunDirError, TaskError
 from lrtune.progress import Silent
 from lrtune.provenance import changed, fingerprint, made_from
 from lrtune.random_state import preserved
-from lrtune.reports.files import write_report
 from lrtune.results import STEPS, StepResult
 from lrtune.run_dir import FILES, RunDir
 from lrtune.steps.check_init import check_init as _check_init
@@ -28,9 +27,6 @@ from lrtune.steps.context import Context, open_context
 from lrtune.steps.find_lr import find_lr as _find_lr
 from lrtune.steps.loss_curves import loss_curves
 from lrtune.steps.overfit import overfit as _overfit
-from lrtune.steps.refine_grid import StudyPlace
-from lrtune.steps.refine_grid import refine_grid as _refine_grid
-from lrtune.study.search import StudyFileError
 from lrtune.task import Task, described
 from lrtune.task_file import load_function
 
@@ -197,19 +193,24 @@ class Recipe:
         return stored.result if stored and unfinished else None
 
     def _refined(self, context: Context, origin: Mapping[str, Any]) -> StepResult:
+        # Optuna takes longer to import than the first steps to run.
+        from lrtune.steps.refine_grid import StudyPlace, refine_grid
+        from lrtune.study.search import StudyFileError
+
         refine = {key: value for key, value in origin["refine"].items() if key not in _NOT_IN_STUDY}
         name = f"refine-{fingerprint({**origin, 'refine': refine})}"
         path = self._run_dir.path / "study.db" if self._run_dir else None
         place = StudyPlace(None if path is None else str(path), name)
         stored = self._load("refine-grid")
-        coarse, done = self._result("coarse-grid"), stored.result if stored else None
+        same_study = stored is not None and stored.result.details.get("study") == name
+        coarse, done = self._result("coarse-grid"), stored.result if stored and same_study else None
         try:
-            return _refine_grid(context, coarse, place, done)
+            return refine_grid(context, coarse, place, done)
         except StudyFileError as error:
             if self._run_dir is None or path is None:
                 raise
             self._run_dir.set_aside(path, str(error))
-            return _refine_grid(context, coarse, place, done)
+            return refine_grid(context, coarse, place, None)
 
     # --- the report -----------------------------------------------------------------------------------------------
 
@@ -225,7 +226,7 @@ class Recipe:
             context = {**report_context(origin), "command": self._command, "stale": stale}
             context["config"] = self.config.model_dump(exclude_unset=True)
             context["own_optimizer"] = self.task.optimizer is not None
-            result.summary["html"] = write_report(self._run_dir, {**results, "report": result}, context)
+            result.summary["html"] = _write_report(self._run_dir, {**results, "report": result}, context)
         return result
 
     def _available(self) -> dict[str, StepResult]:
@@ -261,9 +262,15 @@ def report_run_dir(path: str, command: str = "") -> StepResult:
     result = loss_curves(results)
     origin = list(stored.values())[-1].made_from
     context = {**report_context(origin), "command": command}
-    result.summary["html"] = write_report(run_dir, {**results, "report": result}, context)
+    result.summary["html"] = _write_report(run_dir, {**results, "report": result}, context)
     result.seconds = time.perf_counter() - started
     return run_dir.save(result, origin)
+
+
+def _write_report(run_dir: RunDir, results: Mapping[str, StepResult], context: Mapping[str, Any]) -> str:
+    from lrtune.reports.files import write_report  # Altair takes longer to import than the first steps to run
+
+    return write_report(run_dir, results, context)
 
 
 def report_context(origin: Mapping[str, Any]) -> dict[str, Any]:

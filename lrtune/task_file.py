@@ -9,7 +9,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +97,8 @@ def on_import_path(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.path.remove(entry)
+        with suppress(ValueError):  # the user's code has taken it out itself
+            sys.path.remove(entry)
 
 
 def _from_file(place: str, role: str, folder: str | Path | None) -> ModuleType:
@@ -107,7 +108,7 @@ def _from_file(place: str, role: str, folder: str | Path | None) -> ModuleType:
         problem = "is a folder" if path.is_dir() else "no such file"
         raise TaskError(f"{role}: {shown}: {problem}")
     loaded = sys.modules.get(path.stem)
-    if loaded is not None and _file_of(loaded) != path:
+    if path.stem in sys.stdlib_module_names or (loaded is not None and _file_of(loaded) != path):
         # The plain name belongs to another module (a task file called random.py, say).
         module_name = f"lrtune_{role}_{path.stem}_{abs(hash(path)):x}"
     else:
@@ -128,7 +129,9 @@ def _from_file(place: str, role: str, folder: str | Path | None) -> ModuleType:
 
 def _file_of(module: ModuleType) -> Path | None:
     file = getattr(module, "__file__", None)
-    return Path(file).resolve() if file else None
+    # A module may name a file that is not there: torch.classes says "_classes.py".
+    path = Path(file).resolve() if file else None
+    return path if path is not None and path.is_file() else None
 
 
 def _from_package(place: str, role: str) -> ModuleType:

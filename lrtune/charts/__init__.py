@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -68,10 +69,14 @@ def chart(result: StepResult) -> alt.TopLevelMixin:
     results = result.steps if result.step == "run" else [result]
     drawn = [picture for step in results for picture in pictures(with_best_curve(step, results)).values()]
     drawn = drawn or [nothing_to_draw(result.step, "This step has no chart.")]
-    whole = (
-        drawn[0] if len(drawn) == 1 else alt.vconcat(*drawn, spacing=28).resolve_scale(color="independent")
-    )
-    return themed(whole)
+    return themed(drawn[0] if len(drawn) == 1 else _stacked(drawn))
+
+
+def _stacked(drawn: list[AnyChart]) -> alt.VConcatChart:
+    with warnings.catch_warnings():
+        # The charts share one selection on purpose; altair 6 asks whether that was meant.
+        warnings.filterwarnings("ignore", "Automatically deduplicated selection", UserWarning)
+        return alt.vconcat(*drawn, spacing=28, resolve=alt.Resolve(scale={"color": "independent"}))
 
 
 def with_best_curve(report: StepResult, results: Iterable[StepResult]) -> StepResult:

@@ -42,7 +42,7 @@ def cell_row(trial: dict[str, Any], measure: str, best: str | None) -> Row:
     """Return what a trial shows in a map of the search space; the loss only of trials that finished."""
     state = str(trial.get("state") or COMPLETE)
     loss = finite(trial.get(measure)) if state == COMPLETE else None
-    shown = number(loss) if loss is not None else "×"
+    shown = number(loss, trim=False) if loss is not None else "×"
     return {**identity(trial, best), "state": state, "measure": measure, "loss": loss, "label": shown}
 
 

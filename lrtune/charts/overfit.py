@@ -48,7 +48,9 @@ def draw_overfit(rows: list[Row]) -> AnyChart:
         return nothing_to_draw(TITLE, "No finite loss was measured.")
     targets = [row for row in rows if row["kind"] == "target"]
     seen = [row["loss"] for row in [*losses, *targets]]
-    y = loss_axis(seen, max(row["loss"] for row in losses if row["step"] == 0), "training loss", log=True)
+    first = min(row["step"] for row in losses)
+    start = max(row["loss"] for row in losses if row["step"] == first)
+    y = loss_axis(seen, start, "training loss", log=True)
     x = step_axis(losses)
     shared = {"x": x, "y": y, "color": rate_colour(losses), "detail": "curve:N"}
     tooltip = [alt.Tooltip("lr:Q", title="learning rate", format=".3~g"), alt.Tooltip("curve:N")]

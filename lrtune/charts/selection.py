@@ -7,8 +7,13 @@ from typing import Any
 import altair as alt
 
 TRIAL = "trial"
-_ON_TRIAL_OR_NOTHING = "click[!event.item || event.item.mark.marktype === 'group' || isValid(datum.curve)]"
-_AGAIN = f"event.shiftKey || (datum && isValid({TRIAL}.curve) && indexof({TRIAL}.curve, datum.curve) >= 0)"
+# Rules and labels tell of no trial: a click on one is none. In a filter that Vega interprets (as the page's policy
+# makes it), `datum` is not defined, so the way to it goes through the event.
+_ON_TRIAL_OR_NOTHING = (
+    "click[!event.item || event.item.mark.marktype === 'group' || "
+    "(event.item.datum && isValid(event.item.datum.curve))]"
+)
+_AGAIN = f"event.shiftKey || (datum && vlSelectionTest('{TRIAL}_store', datum))"
 _NONE_SELECTED = f"!isValid({TRIAL}.curve)"
 
 

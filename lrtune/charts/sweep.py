@@ -89,13 +89,13 @@ def _interval(rows: list[Row], scale: alt.Scale) -> list[alt.Chart]:
 
 def _rules(rows: list[Row], x: alt.X, low: float, high: float) -> list[alt.Chart]:
     layers: list[alt.Chart] = []
-    looks = (("suggestion", GREEN, [1, 0], 8, "suggested "), ("diverged", RED, [5, 4], 24, "diverged at "))
+    looks = (("suggestion", GREEN, [1, 0], 8, "suggested {}"), ("diverged", RED, [5, 4], 24, "diverged"))
     for kind, colour, dash, top, word in looks:
         for row in (row for row in rows if row["kind"] == kind):
             rate = row["learning_rate"]
             share = math.log(rate / low) / math.log(high / low) if high > low else 0.0
             side = -6 if share > 0.5 else 6  # the label hangs towards the middle, where there is room
-            mark = base([{"learning_rate": rate, "label": word + number(rate)}])
+            mark = base([{"learning_rate": rate, "label": word.format(number(rate))}])
             text = mark.mark_text(fontWeight=600, align="right" if side < 0 else "left", dx=side)
             rule = mark.mark_rule(color=colour, strokeWidth=2, strokeDash=dash)
             layers += [rule.encode(x=x), text.encode(x=x, y=alt.value(top), text="label:N")]
@@ -110,4 +110,5 @@ def _subtitle(rows: list[Row]) -> str:
         for row in rows
         if row["kind"] == "interval"
     ]
+    parts += [f"diverged at {number(row['learning_rate'])}" for row in rows if row["kind"] == "diverged"]
     return "; ".join(parts)

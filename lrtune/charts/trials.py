@@ -27,10 +27,10 @@ def trials_of(result: StepResult) -> list[dict[str, Any]]:
 
 
 def best_curve(result: StepResult) -> str | None:
-    """Return the name of the best trial, None where no trial finished."""
-    best = result.summary.get("best")
-    if best:
-        return curve_of(best)
+    """Return the name of the best trial, None where there is none."""
+    if "best" in result.summary:
+        best = result.summary["best"]
+        return curve_of(best) if best else None
     finished = (curve_of(trial) for trial in trials_of(result) if trial.get("state", COMPLETE) == COMPLETE)
     return next(finished, None)
 

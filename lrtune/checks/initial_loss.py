@@ -49,9 +49,7 @@ def initial_loss_high(seen: InitialLoss) -> Finding | None:
     theory = seen.expectation
     if theory is None:
         return None
-    # Errors of a regression are squared: its scale is the target's own.
-    scale = theory.low if theory.kind.endswith("error") else 1.0
-    limit = theory.high + theory.spread * scale * OUTPUT_STD**2 + _noise(seen)
+    limit = theory.at_spread(OUTPUT_STD) + _noise(seen)
     if seen.mean <= limit:
         return None
     message = f"The loss at initialisation is {seen.mean:.4g}{_error(seen)}; expected is {theory.text}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from lrtune.checks.catalogue import finding
-from lrtune.probes.sweep import spread
+from lrtune.probes.sweep import NOISE_MULTIPLES, spread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,19 +18,17 @@ _CLOSE_SPREAD = 2.0
 _EDGE_SHARE = 0.04  # of the sweep's steps
 
 
-def no_descent(sweeps: Sequence[Sweep], failure: str | None = None) -> Finding | None:
-    """In most sweeps the loss falls by more than the noise."""
+def no_descent(sweeps: Sequence[Sweep], mean: Sweep) -> Finding | None:
+    """The loss falls by more than the noise in most sweeps, or else in their mean."""
     descending = sum(sweep.descends for sweep in sweeps)
-    if 2 * descending > len(sweeps) or diverges_everywhere(sweeps):
+    if 2 * descending > len(sweeps) or mean.descends or diverges_everywhere(sweeps):
         return None
-    best = max(sweeps, key=lambda sweep: sweep.drop)
     message = (
-        f"The loss falls at no rate from {best.rates[0]:.2g} to {best.rates[-1]:.2g} in {len(sweeps) - descending} of "
-        f"{len(sweeps)} sweeps: the largest drop, {best.drop:.3g} from {best.initial:.4g}, is within the noise."
+        f"The loss falls at no rate from {mean.rates[0]:.2g} to {mean.rates[-1]:.2g} in {len(sweeps) - descending} of "
+        f"{len(sweeps)} sweeps, nor in their mean, whose largest drop, {mean.drop:.3g} from {mean.initial:.4g}, is "
+        "within the noise."
     )
-    return finding(
-        "no-descent", message + (f" ({failure})" if failure else ""), best.drop, f"> {6 * best.noise:.3g}"
-    )
+    return finding("no-descent", message, mean.drop, f"> {NOISE_MULTIPLES * mean.noise:.3g}")
 
 
 def diverges_everywhere(sweeps: Sequence[Sweep]) -> Finding | None:

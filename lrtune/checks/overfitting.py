@@ -97,10 +97,15 @@ def cannot_overfit(attempts: Sequence[Attempt], aim: Attainable, batches: int) -
         f"{best.learning_rate:g}, reaches {reached} after {best.steps} steps (at first {best.loss_first:.4g})."
     )
     measured = best.accuracy if best.accuracy is not None and aim.accuracy is not None else best.loss
-    return finding("cannot-overfit", message, measured, wanted, _advice(best, alive))
+    return finding("cannot-overfit", message, measured, wanted, _advice(best, alive, aim))
 
 
-def _advice(best: Attempt, alive: Sequence[Attempt]) -> str | None:
+def _advice(best: Attempt, alive: Sequence[Attempt], aim: Attainable) -> str | None:
+    if aim.parameters < aim.examples:
+        return (
+            f"The model has {aim.parameters:,} parameters for {aim.examples:,} examples, which may be too few to learn "
+            "them by heart: lower batch_size or overfit.batches, or give it more capacity."
+        )
     fallen = best.loss_first - best.loss
     if fallen <= 0.02 * abs(best.loss_first):  # nothing moved: no rate of a range that wide is right
         return None

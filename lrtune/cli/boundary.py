@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -18,6 +19,7 @@ USAGE = 2
 CRASHED = 3
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
+_INSTALLED = ("site-packages", "dist-packages")
 _PACKAGE = str(Path(__file__).resolve().parents[1])
 
 
@@ -66,10 +68,14 @@ def _print_users_traceback(error: UserCodeError, debug: bool) -> None:
         traceback.print_exc()
         return
     trace = cause.__traceback__
-    # What comes before the user's first line is how lrtune called it: of no use to the user.
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+    # What comes before the user's first line is how lrtune and torch came to call it: of no use to the user.
+    while trace is not None and not _is_users(trace.tb_frame.f_code.co_filename):
         trace = trace.tb_next
     traceback.print_exception(type(cause), cause, trace or cause.__traceback__)
+
+
+def _is_users(file: str) -> bool:
+    return not file.startswith(_PACKAGE) and not any(f"{os.sep}{name}{os.sep}" in file for name in _INSTALLED)
 
 
 def _say(text: str) -> None:

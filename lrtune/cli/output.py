@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from contextlib import contextmanager, redirect_stdout
-from typing import TYPE_CHECKING
+import warnings
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from typing import TYPE_CHECKING, Any
 
 from lrtune.cli.boundary import FAILED, PASSED
 
@@ -15,10 +17,12 @@ if TYPE_CHECKING:
     from lrtune.cli.options import Common
     from lrtune.results import StepResult
 
+_STDOUT, _STDERR = 1, 2  # file descriptors
+
 
 def show(work: Callable[[], StepResult], common: Common) -> int:
     """Do the work with the user's own prints kept off stdout, print its result, and return the exit code."""
-    with users_prints_on_stderr():
+    with users_prints_on_stderr(common):
         result = work()
     print_result(result, common)
     return exit_code(result, common.strict)
@@ -40,7 +44,24 @@ def exit_code(result: StepResult, strict: bool) -> int:
 
 
 @contextmanager
-def users_prints_on_stderr() -> Iterator[None]:
-    """Send what a model or dataset prints to stderr: stdout is for results."""
-    with redirect_stdout(sys.stderr):
+def users_prints_on_stderr(common: Common) -> Iterator[None]:
+    """Send what a model or dataset prints to stderr: stdout is for results.
+
+    With `--json` nothing of ours is printed in the meantime, so that the file descriptor can be turned as well: C++
+    code and child processes write to it past `sys.stdout`.
+    """
+    with redirect_stdout(sys.stderr), _descriptor_turned() if common.as_json else nullcontext():
         yield
+
+
+@contextmanager
+def _descriptor_turned() -> Iterator[None]:
+    kept = os.dup(_STDOUT)
+    os.dup2(_STDERR, _STDOUT)
+    try:
+        yield
+    finally:
+        if sys.__stdout__ is not None:
+            sys.__stdout__.flush()  # what waits in its buffer belongs to stderr too
+        os.dup2(kept, _STDOUT)
+        os.close(kept)

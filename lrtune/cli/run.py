@@ -32,7 +32,7 @@ def command(
             with redirect_stdout(stdout):
                 print_result(result, common)
 
-    with users_prints_on_stderr():
+    with users_prints_on_stderr(common):
         result = open_recipe(config, common).run(keep_going, on_step)
     if common.as_json:
         print_result(result, common)

@@ -9,8 +9,6 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lrtune.cli.plots import epochs_plot, sweep_plot
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -77,6 +75,10 @@ def _pairs(*rows: tuple[str, str]) -> Table:
 
 def _check_init(result: StepResult) -> list[Any]:
     found = result.summary
+    if found["initial_loss"] is None:
+        return [
+            _pairs(("loss at initialisation", "not measured"), ("parameters", _number(found["parameters"])))
+        ]
     error = found.get("standard_error")
     loss = _number(found["initial_loss"]) + (f" ± {error:.2g}" if error else "")
     expected = result.details.get("expectation") or "no expectation known for this loss"
@@ -99,6 +101,8 @@ def _overfit(result: StepResult) -> list[Any]:
 
 
 def _find_lr(result: StepResult) -> list[Any]:
+    from lrtune.cli.plots import sweep_plot
+
     found = result.summary
     if found["suggestion"] is None:
         return [Text(sweep_plot(result))]
@@ -132,6 +136,8 @@ def _grid(result: StepResult) -> list[Any]:
 
 
 def _report(result: StepResult) -> list[Any]:
+    from lrtune.cli.plots import epochs_plot
+
     best = result.summary["best"]
     if best is None:
         rows = [("best settings", "none yet: no grid has completed")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -98,31 +97,45 @@ class DatasetBatches(Batches):
 
 
 def _replayed(batches: Iterable[Any], seed: int, name: str) -> Iterator[Any]:
-    """Iterate under a random stream of its own, entered only while the user's code runs."""
-    stream = RandomStream(seed)
-    with _generators_seeded(batches, seed):
-        with stream, user_code(f"iterating over Task.{name}"):
-            iterator = iter(batches)
-        while True:
-            with stream, user_code(f"reading a batch of Task.{name}"):
-                batch = next(iterator, _END)
-            if batch is _END:
-                return
-            yield batch
+    """Iterate under random streams of its own, entered only while the user's code runs."""
+    stream, held = RandomStream(seed), _HeldGenerators(batches, seed)
+    with stream, held, user_code(f"iterating over Task.{name}"):
+        iterator = iter(batches)
+    while True:
+        with stream, held, user_code(f"reading a batch of Task.{name}"):
+            batch = next(iterator, _END)
+        if batch is _END:
+            return
+        yield batch
 
 
-@contextmanager
-def _generators_seeded(batches: Any, seed: int) -> Iterator[None]:
-    """Seed the generators that a loader and its samplers hold, and put them back afterwards."""
-    holders = (batches, *(getattr(batches, name, None) for name in ("sampler", "batch_sampler")))
-    inner = getattr(getattr(batches, "batch_sampler", None), "sampler", None)
-    found = [getattr(holder, "generator", None) for holder in (*holders, inner)]
-    generators = {id(one): one for one in found if isinstance(one, torch.Generator)}.values()
-    states = [(generator, generator.get_state()) for generator in generators]
-    for generator, _ in states:
-        generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        for generator, state in states:
+class _HeldGenerators:
+    """The generators that a loader and its samplers hold, seeded while the block runs, else as the caller left them.
+
+    Several passes over one loader may be under way, and one may never come to its end: so the states are swapped
+    around every batch.
+
+    Args:
+        batches: The loader.
+        seed: Where its generators begin.
+    """
+
+    def __init__(self, batches: Any, seed: int) -> None:
+        holders = [batches, *(getattr(batches, name, None) for name in ("sampler", "batch_sampler"))]
+        holders.append(getattr(getattr(batches, "batch_sampler", None), "sampler", None))
+        found = [getattr(holder, "generator", None) for holder in holders]
+        self._generators = list({id(one): one for one in found if isinstance(one, torch.Generator)}.values())
+        self._own = [torch.Generator(one.device).manual_seed(seed).get_state() for one in self._generators]
+        self._outer: list[torch.Tensor] = []
+
+    def __enter__(self) -> None:
+        self._outer = [generator.get_state() for generator in self._generators]
+        self._set(self._own)
+
+    def __exit__(self, *_: object) -> None:
+        self._own = [generator.get_state() for generator in self._generators]
+        self._set(self._outer)
+
+    def _set(self, states: list[torch.Tensor]) -> None:
+        for generator, state in zip(self._generators, states, strict=True):
             generator.set_state(state)

@@ -50,22 +50,32 @@ def evaluate_model(
                 measured = measured_metrics(task, outcome.output, outcome.target)
             weights.append(example_count(batch))
             rows.append({"loss": outcome.scalar.detach().double(), **outcome.metrics, **measured})
-        whole = (
-            measured_metrics(task, *map(torch.cat, zip(*pairs, strict=True)))
-            if pairs and task.metrics
-            else {}
-        )
+        whole = _whole_metrics(task, pairs, weights) if pairs and task.metrics else {}
     means = {name: _mean([row[name] for row in rows], weights) for name in rows[0]}
     loss = means.pop("loss")
-    return loss, means | {name: float(value) for name, value in whole.items()}
+    return loss, means | whole
+
+
+def _whole_metrics(task: Task, pairs: list[tuple[Any, Any]], weights: list[int]) -> dict[str, float]:
+    """Return the metrics of all batches as one; means where their shapes differ, as those of padded sequences do."""
+    shapes = {(output.shape[1:], target.shape[1:]) for output, target in pairs}
+    if len(shapes) == 1:
+        joined = map(torch.cat, zip(*pairs, strict=True))
+        return {name: float(value) for name, value in measured_metrics(task, *joined).items()}
+    rows = [measured_metrics(task, *pair) for pair in pairs]
+    return {name: _mean([row[name] for row in rows], weights) for name in rows[0]}
 
 
 @contextmanager
 def in_mode(model: torch.nn.Module, training: bool) -> Iterator[None]:
     """Put a model into training or evaluation mode for a block; modes and buffers are as before afterwards."""
     modes = [(module, module.training) for module in model.modules()]
-    # Forward passes in training mode move running statistics; in evaluation mode a buffer is a user's counter.
-    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()] if training else []
+    # Forward passes move running statistics and counters, in place or by putting another tensor there.
+    buffers = [
+        (module, name, buffer, buffer.detach().clone())
+        for module in model.modules()
+        for name, buffer in module.named_buffers(recurse=False)
+    ]
     model.train(training)
     try:
         yield
@@ -73,8 +83,9 @@ def in_mode(model: torch.nn.Module, training: bool) -> Iterator[None]:
         for module, mode in modes:
             module.training = mode
         with torch.no_grad():
-            for buffer, value in buffers:
+            for module, name, buffer, value in buffers:
                 buffer.copy_(value)
+                setattr(module, name, buffer)
 
 
 def _can_join(output: Any, target: Any, batch_count: int) -> bool:

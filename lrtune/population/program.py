@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from lrtune.data.nest import map_nest
 from lrtune.errors import TaskError, user_code
 from lrtune.random_state import preserved
 
@@ -111,12 +112,13 @@ class Outcome:
 
 
 def run_batch(task: Task, model: torch.nn.Module, batch: Any) -> Outcome:
-    """Compute the task's loss on one batch.
+    """Compute the task's loss on one batch; whatever the model does to its input, the batch stays as it is.
 
     Raises:
         TaskError: If the batch or what the task returns has the wrong form.
         UserCodeError: If the user's code raises.
     """
+    batch = map_nest(torch.clone, batch)  # an operation in place would change what the next member sees
     if task.step is not None:
         with user_code("calling the task's step"):
             returned = task.step(model, batch)

@@ -39,12 +39,16 @@ class Attainable:
         loss: The lowest loss, None where no floor is known.
         constant_loss: What a model that ignores its input reaches, None where unknown.
         per_example: Whether each example has one label (100% is then the aim, not only the ceiling).
+        parameters: Numbers in the model that training may change.
+        examples: How many examples the sample holds.
     """
 
     accuracy: float | None
     loss: float | None
     constant_loss: float | None
     per_example: bool
+    parameters: int = 0
+    examples: int = 0
 
 
 def attainable(

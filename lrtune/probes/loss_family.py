@@ -33,16 +33,14 @@ class Expectation:
         low: Loss of the best constant output on these targets.
         high: Loss of the neutral output.
         text: In words, such as "ln 10 for softmax cross-entropy over 10 classes".
-        spread: How much the loss exceeds the neutral one when outputs have a standard deviation of 1: the factor k
-            of k σ².
-        kind: The family's name.
+        at_spread: What the loss may reach when the outputs have a standard deviation of σ: of logits as such, of
+            predictions as a multiple of the targets' root mean square.
     """
 
     low: float
     high: float
     text: str
-    spread: float
-    kind: str
+    at_spread: Callable[[float], float]
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class LossFamily:
         fits: Whether an output and a target can belong to it.
         constants: The neutral output and the best constant one for some targets, in the output's shape.
         describe: `(output, low, high) -> text`.
-        spread: `output -> k`: the excess loss at outputs of standard deviation σ is about k σ².
+        at_spread: `(output, high, σ) -> loss` that outputs of standard deviation σ explain.
     """
 
     name: str
@@ -65,7 +63,7 @@ class LossFamily:
     fits: Callable[[torch.Tensor, torch.Tensor], bool]
     constants: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
     describe: Callable[[torch.Tensor, float, float], str]
-    spread: Callable[[torch.Tensor], float]
+    at_spread: Callable[[torch.Tensor, float, float], float]
 
 
 # --- classes ----------------------------------------------------------------------------------------------------
@@ -169,8 +167,12 @@ def _median_constants(output: torch.Tensor, target: torch.Tensor) -> tuple[torch
     return zeros, zeros + target.double().median(0, keepdim=True).values
 
 
-def _spread_of_squares(output: torch.Tensor) -> float:
-    return 1.0
+def _square_at(output: torch.Tensor, high: float, std: float) -> float:
+    return high * (1 + std) ** 2  # triangle inequality for the root mean squares of target and output
+
+
+def _absolute_at(output: torch.Tensor, high: float, std: float) -> float:
+    return high * (1 + std)
 
 
 # --- the table --------------------------------------------------------------------------------------------------
@@ -208,13 +210,13 @@ def _constant_text(name: str) -> Callable[[torch.Tensor, float, float], str]:
     )
 
 
-def _softmax_spread(output: torch.Tensor) -> float:
+def _softmax_at(output: torch.Tensor, high: float, std: float) -> float:
     # E[logsumexp - logit] over Gaussian logits, to second order: σ²/2 (1 - 1/C).
-    return 0.5 * (1 - 1 / max(_classes(output), 2))
+    return high + 0.5 * std**2 * (1 - 1 / max(_classes(output), 2))
 
 
-def _binary_spread(output: torch.Tensor) -> float:
-    return 1 / 8  # second derivative of the softplus at 0 is 1/4; E[x²]/2 of it
+def _binary_at(output: torch.Tensor, high: float, std: float) -> float:
+    return high + std**2 / 8  # the second derivative of the softplus at 0 is 1/4
 
 
 FAMILIES = (
@@ -225,7 +227,7 @@ FAMILIES = (
         lambda output, target: _fits_classes(output, target) or _fits_class_probabilities(output, target),
         _class_constants,
         _class_text("softmax cross-entropy"),
-        _softmax_spread,
+        _softmax_at,
     ),
     LossFamily(
         "negative log-likelihood",
@@ -234,7 +236,7 @@ FAMILIES = (
         _fits_classes,
         _log_probability_constants,
         _class_text("negative log-likelihood"),
-        _softmax_spread,
+        _softmax_at,
     ),
     LossFamily(
         "binary cross-entropy with logits",
@@ -243,7 +245,7 @@ FAMILIES = (
         _fits_same_shape,
         _binary_constants,
         lambda output, low, high: f"ln 2 = {high:.3f} for a binary logit (the labels' entropy is {low:.3f})",
-        _binary_spread,
+        _binary_at,
     ),
     LossFamily(
         "binary cross-entropy",
@@ -254,7 +256,7 @@ FAMILIES = (
         lambda output, low, high: (
             f"ln 2 = {high:.3f} for a probability of 1/2 (the labels' entropy is {low:.3f})"
         ),
-        _binary_spread,
+        _binary_at,
     ),
     LossFamily(
         "squared error",
@@ -263,7 +265,7 @@ FAMILIES = (
         _fits_same_shape,
         _mean_constants,
         _square_text,
-        _spread_of_squares,
+        _square_at,
     ),
     LossFamily(
         "absolute error",
@@ -272,7 +274,7 @@ FAMILIES = (
         _fits_same_shape,
         _median_constants,
         _constant_text("absolute error"),
-        _spread_of_squares,
+        _absolute_at,
     ),
     LossFamily(
         "smooth absolute error",
@@ -281,7 +283,7 @@ FAMILIES = (
         _fits_same_shape,
         _median_constants,
         _constant_text("smooth absolute error"),
-        _spread_of_squares,
+        _square_at,
     ),
 )
 
@@ -355,4 +357,6 @@ def expectation(
     low, high = min(values), max(values)
     if not (math.isfinite(low) and math.isfinite(high)):
         return None
-    return Expectation(low, high, family.describe(output, low, high), family.spread(output), family.name)
+    return Expectation(
+        low, high, family.describe(output, low, high), functools.partial(family.at_spread, output, high)
+    )

@@ -25,7 +25,13 @@ KERNEL_DECADES = 0.12  # standard deviation of the smoothing kernel
 _KERNEL_STEPS = 1.5  # at least, where the sweep is coarse
 _START_SHARE = 0.1  # of the steps: at rates so low that the loss stands still
 _START_STEPS = 5
-NOISE_MULTIPLES = 6.0  # a change of the smoothed loss below this many standard errors is noise
+# A fall below this many standard errors is noise: over about 30 kernel widths of a sweep the chance that one of
+# them falls as far is 30 P(Z < -4.5), one in ten thousand.
+NOISE_MULTIPLES = 4.5
+DIVERGENCE_MULTIPLES = 12.0  # likewise for a rise: sweeps are looked at again and again while they run
+_FEWEST_STEPS = 20  # before a noise can be estimated
+_LEAST_RISE = 1e-3  # of the initial loss: below it a noiseless sweep (one full batch) is still flat
+_BOTTOM_SHARE = 0.02  # of the drop
 _MAD_TO_STD = 1.4826  # for normally distributed noise
 
 
@@ -94,7 +100,7 @@ def read_sweep(rates: Sequence[float], losses: Sequence[float]) -> Sweep:
     initial = float(np.median(raw[:count]))
     diverged = _divergence(smoothed, initial, noise)
     diverged = ended if diverged is None else diverged
-    lowest = int(np.argmin(smoothed[: diverged or len(smoothed)]))
+    lowest = _lowest(smoothed[: diverged or len(smoothed)], initial)
     drop = initial - float(smoothed[lowest])
     start = (
         _start(smoothed, lowest, initial - max(0.1 * drop, 2 * noise))
@@ -126,6 +132,12 @@ def median_curve(curves: Sequence[Floats], steps: int) -> list[float | None]:
     return [float(np.median(column)) if 2 * len(column) > len(curves) else None for column in columns]
 
 
+def mean_losses(rows: Sequence[Sequence[float]]) -> list[float]:
+    """Return the mean loss over sweeps at each rate, as far as at least half of them have come."""
+    steps = sorted((len(row) for row in rows), reverse=True)[(len(rows) - 1) // 2]
+    return [float(np.mean([row[at] for row in rows if at < len(row)])) for at in range(steps)]
+
+
 def spread(values: Sequence[float]) -> float:
     """Return the ratio of the largest to the smallest."""
     return max(values) / min(values)
@@ -137,15 +149,25 @@ def geometric_median(values: Sequence[float]) -> float:
 
 
 def _divergence(smoothed: Floats, initial: float, noise: float) -> int | None:
-    best = initial
-    for index, value in enumerate(smoothed):
-        best = min(best, float(value))
-        if (
-            value - best > max(initial - best, NOISE_MULTIPLES * noise, 1e-3 * abs(initial))
-            and value > initial
-        ):
-            return index
-    return None
+    """Return where the loss has risen above its lowest by all it had fallen, and clearly out of the noise."""
+    if len(smoothed) < _FEWEST_STEPS:
+        return None
+    lowest = np.minimum(np.minimum.accumulate(smoothed), initial)
+    rise, drop = smoothed - lowest, initial - lowest
+    clear = max(DIVERGENCE_MULTIPLES * noise, _LEAST_RISE * abs(initial))
+    beyond = np.flatnonzero((rise > np.maximum(drop, clear)) & (smoothed > initial))
+    return int(beyond[0]) if beyond.size else None
+
+
+def _lowest(smoothed: Floats, initial: float) -> int:
+    """Return where the loss first comes as low as it gets, but for next to nothing.
+
+    A loss that has reached zero stays there over decades of rates; what counts is where the fall ends.
+    """
+    if smoothed.size == 0:
+        return 0
+    least = float(smoothed.min())
+    return int(np.flatnonzero(smoothed <= least + max(_BOTTOM_SHARE * (initial - least), 0.0))[0])
 
 
 def _start(smoothed: Floats, lowest: int, level: float) -> int:

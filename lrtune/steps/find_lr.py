@@ -11,6 +11,7 @@ from lrtune.population.protocol import Member
 from lrtune.probes.sweep import (
     Sweep,
     geometric_median,
+    mean_losses,
     median_curve,
     read_sweep,
     sweep_rates,
@@ -71,8 +72,11 @@ def _swept(context: Context, members: Sequence[Member], steps: int) -> list[list
 
 
 def _judged(sweeps: list[Sweep], losses: list[list[float]], seeds: list[int]) -> StepResult:
-    suggestions = [rate for sweep in sweeps if (rate := sweep.along(SUGGESTION)) is not None]
-    hopeless = [found for found in (checks.diverges_everywhere(sweeps), checks.no_descent(sweeps)) if found]
+    mean = read_sweep(sweeps[0].rates.tolist(), mean_losses(losses))
+    suggestions = _rates(sweeps, SUGGESTION)
+    hopeless = [
+        found for found in (checks.diverges_everywhere(sweeps), checks.no_descent(sweeps, mean)) if found
+    ]
     doubts = (
         checks.never_diverged(sweeps),
         checks.best_at_range_edge(sweeps),
@@ -90,15 +94,25 @@ def _judged(sweeps: list[Sweep], losses: list[list[float]], seeds: list[int]) ->
         "gradient_steps": sum(len(row) for row in losses),
     }
     if not hopeless:
-        low = [rate for sweep in sweeps if (rate := sweep.along(_LOW)) is not None]
-        high = [rate for sweep in sweeps if (rate := sweep.along(_HIGH)) is not None]
-        summary |= {
-            "suggestion": geometric_median(suggestions),
-            "low": min(*suggestions, geometric_median(low)),
-            "high": max(*suggestions, geometric_median(high)),
-            "confidence": checks.confidence(suggestions, sweeps),
-        }
+        summary |= _suggestion(sweeps, mean)
     return StepResult("find-lr", findings, summary, details=_details(sweeps, losses, seeds))
+
+
+def _suggestion(sweeps: list[Sweep], mean: Sweep) -> dict[str, Any]:
+    """Return suggestion, interval and confidence; where few sweeps rise out of the noise, of their mean."""
+    most = 2 * sum(sweep.descends for sweep in sweeps) > len(sweeps)
+    read = sweeps if most else [mean]
+    suggestions = _rates(read, SUGGESTION)
+    return {
+        "suggestion": geometric_median(suggestions),
+        "low": min(*suggestions, geometric_median(_rates(read, _LOW))),
+        "high": max(*suggestions, geometric_median(_rates(read, _HIGH))),
+        "confidence": checks.confidence(suggestions, sweeps),
+    }
+
+
+def _rates(sweeps: Sequence[Sweep], share: float) -> list[float]:
+    return [rate for sweep in sweeps if (rate := sweep.along(share)) is not None]
 
 
 def _details(sweeps: list[Sweep], losses: list[list[float]], seeds: list[int]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from lrtune.checks import overfitting
 from lrtune.checks.gradients import detached_loss, frozen_model
 from lrtune.checks.overfitting import Attempt, has_overfit
 from lrtune.data.batches import FixedBatches
+from lrtune.data.nest import example_count
 from lrtune.errors import TaskError
 from lrtune.population.planner import make_population
 from lrtune.population.protocol import Evaluation, Member, Population
@@ -72,7 +73,9 @@ def _aim(context: Context, batches: Sequence[Any]) -> tuple[LossFamily | None, A
         outcomes = [first_outcome(program, model, batch, seed) for batch in batches]
     first, own = outcomes[0], context.task.loss
     family = declared_family(own) or matching_family(float(first.scalar), first.output, first.target)
-    return family, attainable(context.task, family, [(o.output, o.target) for o in outcomes], batches)
+    aim = attainable(context.task, family, [(o.output, o.target) for o in outcomes], batches)
+    parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    return family, replace(aim, parameters=parameters, examples=sum(map(example_count, batches)))
 
 
 class _Trial:

@@ -69,6 +69,7 @@ class _Refinement:
         decays = [float(trial["weight_decay"]) for trial in coarse.summary["trials"]]
         self._space = Space.around(cells[:_CELLS], decays if context.program.decays else [0.0])
         config = context.config
+        self._study = place.name
         self._search = Search(self._space, place.path, place.name, config.refine.sampler, config.seed)
         self._search.suggest(self._cells)
         self._curves: dict[str, Curve] = dict(done.curves) if done else {}
@@ -151,6 +152,7 @@ class _Refinement:
             "gain": gain,
             "noise": noise,
             "space": self._space.to_dict(),
+            "study": self._study,
         }
         summary = {"best": self._chosen(gain), "trials": ranked(self._rows)}
         return StepResult(

@@ -16,12 +16,14 @@ _FIXED_COLUMNS = ("epoch", "step", "train_loss", "val_loss")
 
 def trial_of(run: Run, curve: str) -> Trial:
     """Return a finished run as the row that the JSON of a grid holds; `curve` names its training curve."""
-    last = next((row for row in reversed(run.curve.evaluations) if row.get("train_loss") is not None), {})
+    # Where a run diverged it ended with no finite loss: what its curve holds is from before.
+    rows = [] if run.diverged else [row for row in run.curve.evaluations if row.get("train_loss") is not None]
+    last = rows[-1] if rows else {}
     return {
         "lr": run.member.learning_rate,
         "weight_decay": run.member.weight_decay,
-        "val_loss": run.last("val_loss"),
-        "train_loss": run.last("train_loss"),
+        "val_loss": None if run.diverged else run.last("val_loss"),
+        "train_loss": None if run.diverged else run.last("train_loss"),
         "metrics": {name: value for name, value in last.items() if name not in _FIXED_COLUMNS},
         "steps": run.steps,
         "state": "failed" if run.failure else "diverged" if run.diverged else "complete",

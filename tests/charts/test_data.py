@@ -102,7 +102,7 @@ def test_heat_map() -> None:
     result = StepResult("coarse-grid", summary={"best": GOOD, "trials": [GOOD, again, LOST]})
     shared = {"measure": "val_loss", "state": "complete"}
     assert heat_map_data(result) == [
-        {**HEAD, **shared, "loss": 0.5, "label": "0.5", "trials": 2, "bright": True},
+        {**HEAD, **shared, "loss": 0.5, "label": "0.500", "trials": 2, "bright": True},
         {
             **LOST_HEAD,
             **shared,

@@ -31,20 +31,16 @@ def executable() -> str | None:
 class Page:
     """One tab: what it loads is recorded, and what it says on its console."""
 
-    def __init__(self, profile: Path, width: int = 1280, height: int = 900, dark: bool = False) -> None:
+    def __init__(self, profile: Path) -> None:
         self.events: list[dict[str, Any]] = []
         self._count, self._buffer = 0, b""
+        self._session: str | None = None
         self._process = self._start(profile)
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
-        self._session: str | None = attached["sessionId"]
+        self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
-        self.resize(width, height)
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.call("Emulation.setEmulatedMedia", features=[scheme])
-
-    _session = None
 
     def _start(self, profile: Path) -> int:
         theirs_in, self._write = os.pipe()
@@ -111,6 +107,18 @@ class Page:
         while not self.evaluate(condition):
             assert time.monotonic() < end, f"never true: {condition}"
             time.sleep(0.05)
+
+    def forget(self) -> None:
+        """Leave the page, drop what was recorded, and return to a light theme."""
+        self.call("Page.navigate", url="about:blank")
+        self.wait("location.href === 'about:blank'")
+        self.theme(dark=False)
+        self.events.clear()
+
+    def theme(self, dark: bool) -> None:
+        """Set which colours the reader's system prefers."""
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.call("Emulation.setEmulatedMedia", features=[scheme])
 
     def resize(self, width: int, height: int) -> None:
         """Give the window a size."""

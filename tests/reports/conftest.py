@@ -30,21 +30,27 @@ def made() -> ModuleType:
     return _load("made")
 
 
-@pytest.fixture
-def open_page(tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Open HTML in a headless Chromium; skips where none is installed."""
-    browser = _load("browser")
-    if browser.executable() is None:
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One tab of a headless Chromium; skips where none is installed."""
+    module = _load("browser")
+    if module.executable() is None:
         pytest.skip("no Chromium is installed")
-    opened: list[Any] = []
+    page = module.Page(tmp_path_factory.mktemp("profile"))
+    yield page
+    page.close()
 
-    def start(text: str, **options: Any) -> Any:
+
+@pytest.fixture
+def open_page(browser: Any, tmp_path: Path) -> Callable[..., Any]:
+    """Open HTML in the tab, freshly loaded and with nothing recorded before."""
+
+    def start(text: str, width: int = 1280, height: int = 900) -> Any:
         path = tmp_path / "report.html"
         path.write_text(text, encoding="utf-8")
-        opened.append(browser.Page(tmp_path / f"profile-{len(opened)}", **options))
-        opened[-1].open(path)
-        return opened[-1]
+        browser.forget()
+        browser.resize(width, height)
+        browser.open(path)
+        return browser
 
-    yield start
-    for page in opened:
-        page.close()
+    return start

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lrtune.charts import chart, save
 from lrtune.reports.html import render
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
     from types import ModuleType
 
 # Where a trial's cell lies in the window: the map's scales say where within its canvas.
@@ -32,13 +34,33 @@ STRONG = """(() => {
   })(window.lrtune.charts.get("CHART").view.scenegraph().root);
   return [...found];
 })()"""
+# The middle of a trial's cell in a chart that stands alone, its groups' places added up.
+RECT = """(() => {
+  const at = document.querySelector(".marks").getBoundingClientRect(), [left, top] = window.view.origin();
+  return (function find(item, x, y) {
+    if (item.mark && item.mark.marktype === "rect" && item.datum && item.datum.curve === "TRIAL")
+      return [x + item.x + item.width / 2, y + item.y + item.height / 2];
+    const inside = item.mark && item.mark.marktype === "group" ? [x + (item.x || 0), y + (item.y || 0)] : [x, y];
+    for (const child of item.items || []) {
+      const found = find(child, ...inside);
+      if (found) return found;
+    }
+    return null;
+  })(window.view.scenegraph().root, at.left + left, at.top + top);
+})()"""
 COARSE = ["coarse-grid-heat-map", "coarse-grid-epochs", "coarse-grid-loss-curves"]
 
 
+@pytest.fixture(scope="module")
+def whole(made: ModuleType) -> str:
+    """The page of a whole run under a long name."""
+    return render(made.recipe(), "a/very/long/path/" * 6, made.CONTEXT)
+
+
 @pytest.fixture
-def page(made: ModuleType, open_page: Callable[..., Any]) -> Any:
+def page(whole: str, open_page: Callable[..., Any]) -> Any:
     """The page of a whole run, opened."""
-    return open_page(render(made.recipe(), "digits", made.CONTEXT))
+    return open_page(whole)
 
 
 def chosen(page: Any) -> dict[str, list[str]]:
@@ -115,19 +137,16 @@ def test_theme_change_keeps_the_selection(page: Any, made: ModuleType) -> None:
     """When the reader's system turns dark, the charts are drawn anew with the same trial selected."""
     trial = made.grid().summary["trials"][0]
     click_cell(page, trial)
-    page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
-    page.wait(
-        "window.lrtune.charts.get('report-loss-curves').view.scenegraph().root && "
-        "[...document.querySelectorAll('canvas')].length === 11"
-    )
-    page.evaluate("new Promise(done => setTimeout(done, 2500))")
+    page.evaluate("delete document.documentElement.dataset.drawn")
+    page.theme(dark=True)
+    page.wait("document.documentElement.dataset.drawn")
     assert chosen(page) == {name: [trial["curve"]] for name in COARSE}
 
 
 @pytest.mark.parametrize("width", [390, 768, 1280])
-def test_no_sideways_scrolling(made: ModuleType, open_page: Callable[..., Any], width: int) -> None:
+def test_no_sideways_scrolling(whole: str, open_page: Callable[..., Any], width: int) -> None:
     """At any width the page itself fits; charts shrink and tables scroll in their own boxes."""
-    page = open_page(render(made.recipe(), "a/very/long/path/" * 6, made.CONTEXT), width=width)
+    page = open_page(whole, width=width)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     wide = (
         "[...document.querySelectorAll('canvas')].every(c => c.getBoundingClientRect().right <= innerWidth)"
@@ -143,3 +162,21 @@ def test_hostile_strings_run_nothing(made: ModuleType, open_page: Callable[..., 
     page = open_page(render(results, evil, {"device": evil}))
     assert page.evaluate("window.hacked") is None
     assert page.evaluate("document.querySelector('h1').textContent") == evil
+
+
+def test_saved_chart_selects(made: ModuleType, browser: Any, tmp_path: Path) -> None:
+    """A chart by itself, as a notebook shows it, has the same selection, let go by a second click."""
+    trial = made.grid().summary["trials"][4]["curve"]
+    path = save(chart(made.grid()), tmp_path / "chart.html")
+    kept = "spec, embedOpt).then(done => { window.view = done.view; return done; })"
+    path.write_text(path.read_text().replace("spec, embedOpt)", kept))
+    browser.forget()
+    browser.resize(1280, 1400)
+    browser.call("Page.navigate", url=path.as_uri())
+    browser.wait("!!window.view")
+    place = browser.evaluate(RECT.replace("TRIAL", trial))
+    store = "window.view.data('trial_store').map(tuple => tuple.values[0])"
+    for expected in ([trial], []):
+        browser.click(*place)
+        browser.evaluate("new Promise(done => setTimeout(done, 100))")
+        assert browser.evaluate(store) == expected

@@ -94,7 +94,7 @@ def test_hostile_strings(made: ModuleType) -> None:
     grid.summary["trials"][0]["metrics"] = {EVIL: 1.0}
     grid.findings.append(made.finding(EVIL, "error", message=EVIL, fix=EVIL, source=EVIL, measured=EVIL))
     results["check-init"].details["expectation"] = EVIL
-    context = {key: EVIL for key in ("version", "command", "device", "created", "config_yaml", "task")}
+    context = dict.fromkeys(("version", "command", "device", "created", "config_yaml", "task"), EVIL)
     context |= {"optimizer": {"name": EVIL, EVIL: EVIL}, "stale": [EVIL]}
     clean = Tags(render(made.recipe(), "t", made.CONTEXT))
     parsed = Tags(render(results, EVIL, context))
