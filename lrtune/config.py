@@ -157,7 +157,7 @@ def _one_fault(fault: ErrorDetails, raw: Mapping[str, Any], place: str, overridd
 
 
 def _meet(path: str, key: str) -> bool:
-    """Say whether one path leads to the other, or on from it: `coarse` and `coarse.lr[2]` do, `run` and `run_dir` not."""
+    """Say whether one path leads to the other: `coarse` leads to `coarse.lr[2]`, `run` not to `run_dir`."""
     return f"{path}.".startswith((f"{key}.", f"{key}[")) or key.startswith(f"{path}.")
 
 

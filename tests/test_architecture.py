@@ -47,6 +47,7 @@ ALONE = {"typer": "cli", "rich": "cli", "optuna": "study"}
 
 
 def name_of(path: Path) -> str:
+    """Return a module's name below `lrtune`."""
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
@@ -76,7 +77,9 @@ def test_every_part_has_a_place_in_the_order() -> None:
     assert parts - {FACADE} == set(DOWNWARDS)
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path.parent != ROOT or path.stem != FACADE], ids=name_of)
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if path.parent != ROOT or path.stem != FACADE], ids=name_of
+)
 def test_no_import_runs_up(path: Path) -> None:
     """A file imports from its own part and from parts below it, never from one above."""
     source = path.relative_to(ROOT).parts[0].removesuffix(".py")

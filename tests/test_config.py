@@ -8,6 +8,7 @@ from lrtune import Config, ConfigError, LrtuneError, UsageError
 
 
 def message_of(**keys: Any) -> str:
+    """Return what `Config` says of these keys."""
     with pytest.raises(ConfigError) as caught:
         Config(**keys)
     return str(caught.value)
@@ -58,22 +59,30 @@ def test_an_optimizer_of_ones_own_has_no_momentum() -> None:
             id="typo in a section",
         ),
         pytest.param({"seed": 1.5}, "Config: seed: must be a whole number, found 1.5", id="fraction"),
-        pytest.param({"seed": "1"}, "Config: seed: must be a whole number, found '1'", id="text for a number"),
+        pytest.param(
+            {"seed": "1"}, "Config: seed: must be a whole number, found '1'", id="text for a number"
+        ),
         pytest.param({"seed": True}, "Config: seed: must be a whole number, found True", id="bool"),
         pytest.param({"seed": -1}, "Config: seed: must be at least 0, found -1", id="negative seed"),
         pytest.param({"seed": 2**32}, "Config: seed: must be below 4294967296", id="seed of 33 bits"),
         pytest.param({"batch_size": 0}, "Config: batch_size: must be at least 1, found 0", id="no examples"),
         pytest.param({"task": 5}, "Config: task: must be text, found 5", id="number for text"),
-        pytest.param({"device": "gpu"}, "Config: device: must be auto, cpu, cuda, cuda:N or mps", id="device"),
+        pytest.param(
+            {"device": "gpu"}, "Config: device: must be auto, cpu, cuda, cuda:N or mps", id="device"
+        ),
         pytest.param({"args": [1]}, "Config: args: must be keys and values", id="list for args"),
         pytest.param({"optimizer": "adam"}, "Config: optimizer: must be keys and values", id="bare name"),
         pytest.param({"overfit": 5}, "Config: overfit: must be keys and values", id="number for a section"),
         pytest.param({"overfit": None}, "Config: overfit: must be keys and values", id="empty section"),
         pytest.param({"coarse": {"lr": 0.1}}, "Config: coarse.lr: must be a list", id="number for a list"),
-        pytest.param({"coarse": {"lr": "fast"}}, "Config: coarse.lr: must be 'auto', found 'fast'", id="word"),
+        pytest.param(
+            {"coarse": {"lr": "fast"}}, "Config: coarse.lr: must be 'auto', found 'fast'", id="word"
+        ),
         pytest.param({"coarse": {"lr": []}}, "Config: coarse.lr: must hold at least one value", id="no rate"),
         pytest.param(
-            {"coarse": {"lr": [0.1, 0.2, -1]}}, "Config: coarse.lr[2]: must be above 0, found -1", id="rate < 0"
+            {"coarse": {"lr": [0.1, 0.2, -1]}},
+            "Config: coarse.lr[2]: must be above 0, found -1",
+            id="rate < 0",
         ),
         pytest.param(
             {"coarse": {"lr": [0]}}, "Config: coarse.lr[0]: must be above 0, found 0", id="rate of zero"
@@ -96,7 +105,9 @@ def test_an_optimizer_of_ones_own_has_no_momentum() -> None:
             id="range upside down",
         ),
         pytest.param(
-            {"refine": {"sampler": "tpo"}}, "Config: refine.sampler: must be 'tpe', 'gp', 'qmc' or", id="sampler"
+            {"refine": {"sampler": "tpo"}},
+            "Config: refine.sampler: must be 'tpe', 'gp', 'qmc' or",
+            id="sampler",
         ),
         pytest.param(
             {"optimizer": {"name": "sgd", "lr": 0.1}},

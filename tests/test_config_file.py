@@ -27,6 +27,7 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
 
 
 def fault_of(path: Path, *overrides: str) -> str:
+    """Return what is wrong with a file under these overrides."""
     with pytest.raises(ConfigError) as caught:
         load_config(path, overrides)
     return str(caught.value)
@@ -102,12 +103,16 @@ def test_all_faults_of_a_file_are_told_at_once(written: Callable[[str], Path]) -
     [
         pytest.param("seed: 1\n", "digits.yaml: task: missing", id="no task"),
         pytest.param("task:\n", "digits.yaml: task: missing", id="task left empty"),
-        pytest.param("", "digits.yaml: expected keys such as 'task: model.py:make_task', found nothing", id="empty"),
+        pytest.param(
+            "", "digits.yaml: expected keys such as 'task: model.py:make_task', found nothing", id="empty"
+        ),
         pytest.param("# all commented out\n", "digits.yaml: expected keys", id="comments alone"),
         pytest.param("- task\n- seed\n", "digits.yaml: expected keys such as 'task", id="a list"),
         pytest.param("model.py:make_task\n", "digits.yaml: expected keys such as 'task", id="a bare name"),
         pytest.param(
-            f"{TASK}seed: 1\nseed: 2\n", "digits.yaml, line 3, column 1: not valid YAML: the key 'seed'", id="twice"
+            f"{TASK}seed: 1\nseed: 2\n",
+            "digits.yaml, line 3, column 1: not valid YAML: the key 'seed'",
+            id="twice",
         ),
         pytest.param(
             f"{TASK}coarse:\n  epochs: 1\n  epochs: 2\n",
@@ -119,7 +124,9 @@ def test_all_faults_of_a_file_are_told_at_once(written: Callable[[str], Path]) -
         pytest.param(f"{TASK}? [a, b]\n: 1\n", "digits.yaml, line 2, column 3", id="a list for a key"),
         pytest.param(f"{TASK}args: *nowhere\n", "digits.yaml, line 2", id="unknown alias"),
         pytest.param(
-            f"{TASK}args: !!python/object/apply:os.getcwd []\n", "digits.yaml, line 2, column 7", id="python tag"
+            f"{TASK}args: !!python/object/apply:os.getcwd []\n",
+            "digits.yaml, line 2, column 7",
+            id="python tag",
         ),
     ],
 )
@@ -135,7 +142,9 @@ def test_no_such_file(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.write_bytes(b"\xff\xfe\x00")], ids=["dir", "bytes"])
+@pytest.mark.parametrize(
+    "make", [Path.mkdir, lambda path: path.write_bytes(b"\xff\xfe\x00")], ids=["dir", "bytes"]
+)
 def test_an_unreadable_file(tmp_path: Path, make: Callable[[Path], Any]) -> None:
     """A folder or binary content cannot be read, and is no crash."""
     make(tmp_path / "x.yaml")
@@ -153,9 +162,13 @@ def test_an_unreadable_file(tmp_path: Path, make: Callable[[Path], Any]) -> None
         pytest.param("find_lr.min=1e-4", lambda config: config.find_lr.min == 1e-4, id="1e-4"),
         pytest.param("overfit={batches: 2}", lambda config: config.overfit.batches == 2, id="a section"),
         pytest.param("args.depth=2", lambda config: config.args == {"width": 1, "depth": 2}, id="one more"),
-        pytest.param("args.a.b=2", lambda config: config.args["a"] == {"b": 2}, id="two levels of a free key"),
+        pytest.param(
+            "args.a.b=2", lambda config: config.args["a"] == {"b": 2}, id="two levels of a free key"
+        ),
         pytest.param("args.text=a=b", lambda config: config.args["text"] == "a=b", id="= in the value"),
-        pytest.param("optimizer.nesterov=true", lambda config: config.optimizer.keywords["nesterov"], id="bool"),
+        pytest.param(
+            "optimizer.nesterov=true", lambda config: config.optimizer.keywords["nesterov"], id="bool"
+        ),
         pytest.param("run_dir=", lambda config: config.run_dir is None, id="nothing"),
         pytest.param("task=b.py:f", lambda config: config.task == "b.py:f", id="the task"),
     ],
@@ -188,7 +201,9 @@ def test_an_override_may_bring_the_task(written: Callable[[str], Path]) -> None:
         pytest.param("coarse.lr=[0.1", "--set coarse.lr, line 1, column", id="bracket left open"),
         pytest.param("coarse.lr=[0.1, -2]", "--set coarse.lr[1]: must be above 0, found -2", id="bad item"),
         pytest.param("coarse.epoch=3", "--set coarse.epoch: unknown key; did you mean 'epochs'?", id="typo"),
-        pytest.param("coars.epochs=3", "--set coars: unknown key; did you mean 'coarse'?", id="typo in section"),
+        pytest.param(
+            "coars.epochs=3", "--set coars: unknown key; did you mean 'coarse'?", id="typo in section"
+        ),
         pytest.param("seed.x=3", "--set seed: must be a whole number, found {'x': 3}", id="too deep"),
         pytest.param("coarse..epochs=3", "--set coarse.: unknown key", id="two dots"),
         pytest.param("seed=abc", "--set seed: must be a whole number, found 'abc'", id="text"),
@@ -201,7 +216,9 @@ def test_a_wrong_override_names_itself(written: Callable[[str], Path], override:
 
 def test_a_fault_of_the_file_is_not_blamed_on_a_similar_override(written: Callable[[str], Path]) -> None:
     """`--set run_dir=x` has nothing to do with the file's `run_dirs`."""
-    assert fault_of(written(f"{TASK}run_dirs: x\n"), "run_dir=x").startswith("digits.yaml: run_dirs: unknown key")
+    assert fault_of(written(f"{TASK}run_dirs: x\n"), "run_dir=x").startswith(
+        "digits.yaml: run_dirs: unknown key"
+    )
 
 
 def test_overrides_leave_the_callers_values_alone() -> None:

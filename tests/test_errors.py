@@ -19,7 +19,9 @@ def test_everything_raised_on_purpose_is_an_lrtune_error(kind: type[Exception]) 
     assert issubclass(kind, LrtuneError)
 
 
-@pytest.mark.parametrize("error", [ValueError("boom"), KeyError("boom"), AssertionError(), SystemExit(0)], ids=repr)
+@pytest.mark.parametrize(
+    "error", [ValueError("boom"), KeyError("boom"), AssertionError(), SystemExit(0)], ids=repr
+)
 def test_what_user_code_raises_becomes_the_cause(error: BaseException) -> None:
     """The message says what kind was raised while doing what; the original is kept whole."""
     with pytest.raises(UserCodeError) as caught, user_code("calling the task's loss"):

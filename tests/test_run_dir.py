@@ -105,7 +105,10 @@ def test_saving_again_removes_the_curves_that_are_gone(run_dir: RunDir) -> None:
     """A smaller grid leaves no curve of the larger one, and nothing of another step is touched."""
     run_dir.save(StepResult("overfit", curves={"overfit-000": Curve([1.0])}), ORIGIN)
     run_dir.save(grid_result(**{"coarse-000": Curve([9.0])}), ORIGIN)
-    assert {path.name for path in (run_dir.path / "curves").iterdir()} == {"coarse-000.csv", "overfit-000.csv"}
+    assert {path.name for path in (run_dir.path / "curves").iterdir()} == {
+        "coarse-000.csv",
+        "overfit-000.csv",
+    }
     stored = run_dir.load("coarse-grid")
     assert stored is not None
     assert stored.result.curves == {"coarse-000": Curve([9.0])}
@@ -143,7 +146,9 @@ def edit(key: str, value: Any) -> Callable[[Path], Any]:
         pytest.param(Path.unlink, "curves/coarse-001.csv", id="curve missing"),
     ],
 )
-def test_a_damaged_file_is_named_and_set_aside(tmp_path: Path, damage: Callable[[Path], Any], name: str) -> None:
+def test_a_damaged_file_is_named_and_set_aside(
+    tmp_path: Path, damage: Callable[[Path], Any], name: str
+) -> None:
     """It is not used, not lost and not read a second time; other results are untouched."""
     notes: list[str] = []
     run_dir = RunDir(tmp_path, notes.append)
@@ -205,9 +210,11 @@ def test_the_directory_is_made(tmp_path: Path) -> None:
         pytest.param(CURVE, id="losses and evaluations"),
         pytest.param(Curve(), id="empty"),
         pytest.param(Curve([0.1 + 0.2, 1e-300, 1e300]), id="every digit"),
-        pytest.param(Curve([], [{"epoch": 0, "step": 0, "train_loss": 1.0, "val_loss": None}]), id="never trained"),
         pytest.param(
-            Curve([1.0], [{"epoch": 0, "step": 1, "train_loss": 1.0, "val_loss": 2.0, "a, \"b\"": -3.5}]),
+            Curve([], [{"epoch": 0, "step": 0, "train_loss": 1.0, "val_loss": None}]), id="never trained"
+        ),
+        pytest.param(
+            Curve([1.0], [{"epoch": 0, "step": 1, "train_loss": 1.0, "val_loss": 2.0, 'a, "b"': -3.5}]),
             id="odd metric name",
         ),
         pytest.param(

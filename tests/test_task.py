@@ -14,14 +14,18 @@ WANTED = "expected a Dataset, a DataLoader or a re-iterable of batches, got"
 
 
 def build() -> nn.Module:
+    """Build a model."""
     return nn.Linear(2, 1)
 
 
 def step(model: nn.Module, batch: Any) -> torch.Tensor:
+    """Return a loss."""
     return model(batch).mean()
 
 
 class Stream(IterableDataset[torch.Tensor]):
+    """Data without a length."""
+
     def __iter__(self) -> Any:
         return iter([torch.zeros(2)])
 
@@ -30,6 +34,7 @@ GOOD: dict[str, Any] = {"model": build, "train": DATA, "loss": nn.functional.mse
 
 
 def message_of(**fields: Any) -> str:
+    """Return what `Task` says when these fields replace good ones."""
     with pytest.raises(TaskError) as caught:
         Task(**{**GOOD, **fields})
     return str(caught.value)
@@ -62,14 +67,22 @@ def test_what_is_a_task(fields: dict[str, Any]) -> None:
     ("fields", "said"),
     [
         pytest.param(
-            {"loss": None}, "Task.loss, Task.step: one of the two is needed, got neither", id="neither loss nor step"
+            {"loss": None},
+            "Task.loss, Task.step: one of the two is needed, got neither",
+            id="neither loss nor step",
         ),
         pytest.param(
-            {"step": step}, "Task.loss, Task.step: give exactly one of the two, got both", id="both loss and step"
+            {"step": step},
+            "Task.loss, Task.step: give exactly one of the two, got both",
+            id="both loss and step",
         ),
-        pytest.param({"loss": "mse"}, "Task.loss: expected a function (output, target) -> scalar", id="loss by name"),
         pytest.param(
-            {"loss": None, "step": 3}, "Task.step: expected a function (model, batch) -> Tensor", id="step no function"
+            {"loss": "mse"}, "Task.loss: expected a function (output, target) -> scalar", id="loss by name"
+        ),
+        pytest.param(
+            {"loss": None, "step": 3},
+            "Task.step: expected a function (model, batch) -> Tensor",
+            id="step no function",
         ),
         pytest.param(
             {"model": nn.Linear(2, 1)},
@@ -77,9 +90,13 @@ def test_what_is_a_task(fields: dict[str, Any]) -> None:
             "write model=lambda: Linear(...)",
             id="the model itself",
         ),
-        pytest.param({"model": None}, "Task.model: expected a function that builds the model, got None", id="no model"),
         pytest.param(
-            {"model": "resnet"}, "Task.model: expected a function that builds the model, got str 'resnet'", id="name"
+            {"model": None}, "Task.model: expected a function that builds the model, got None", id="no model"
+        ),
+        pytest.param(
+            {"model": "resnet"},
+            "Task.model: expected a function that builds the model, got str 'resnet'",
+            id="name",
         ),
         pytest.param({"train": None}, f"Task.train: {WANTED} None", id="no data"),
         pytest.param(
@@ -87,14 +104,18 @@ def test_what_is_a_task(fields: dict[str, Any]) -> None:
             f"Task.train: {WANTED} an iterator (generator) that can be read only once; hand over the object",
             id="generator",
         ),
-        pytest.param({"train": iter([1])}, f"Task.train: {WANTED} an iterator (list_iterator)", id="iterator"),
+        pytest.param(
+            {"train": iter([1])}, f"Task.train: {WANTED} an iterator (list_iterator)", id="iterator"
+        ),
         pytest.param(
             {"train": torch.zeros(3)},
             f"Task.train: {WANTED} bare tensors; wrap them: TensorDataset(inputs, targets)",
             id="tensor",
         ),
         pytest.param(
-            {"train": (torch.zeros(3), torch.zeros(3))}, f"Task.train: {WANTED} bare tensors", id="pair of tensors"
+            {"train": (torch.zeros(3), torch.zeros(3))},
+            f"Task.train: {WANTED} bare tensors",
+            id="pair of tensors",
         ),
         pytest.param({"train": {"x": torch.zeros(3)}}, f"Task.train: {WANTED} dict", id="dict"),
         pytest.param({"train": "data.csv"}, f"Task.train: {WANTED} str 'data.csv'", id="path"),
@@ -112,27 +133,43 @@ def test_what_is_a_task(fields: dict[str, Any]) -> None:
             id="empty validation",
         ),
         pytest.param({"val": torch.zeros(3)}, f"Task.val: {WANTED} bare tensors", id="validation tensor"),
-        pytest.param({"metrics": [len]}, "Task.metrics: expected {name: function}, got list", id="metrics list"),
-        pytest.param({"metrics": None}, "Task.metrics: expected {name: function}, got NoneType", id="metrics None"),
         pytest.param(
-            {"metrics": {"acc": 1.0}}, "Task.metrics['acc']: expected a function (output, target)", id="metric value"
+            {"metrics": [len]}, "Task.metrics: expected {name: function}, got list", id="metrics list"
+        ),
+        pytest.param(
+            {"metrics": None}, "Task.metrics: expected {name: function}, got NoneType", id="metrics None"
+        ),
+        pytest.param(
+            {"metrics": {"acc": 1.0}},
+            "Task.metrics['acc']: expected a function (output, target)",
+            id="metric value",
         ),
         pytest.param(
             {"metrics": {3: len}}, "Task.metrics[3]: expected a function (output, target)", id="metric name"
         ),
         pytest.param(
-            {"metrics": {"val_loss": len}}, "Task.metrics['val_loss']: the name is taken by a column", id="column name"
+            {"metrics": {"val_loss": len}},
+            "Task.metrics['val_loss']: the name is taken by a column",
+            id="column name",
         ),
         pytest.param(
-            {"optimizer": "adam"}, "Task.optimizer: expected a function (model, learning_rate, weight_", id="optimizer"
+            {"optimizer": "adam"},
+            "Task.optimizer: expected a function (model, learning_rate, weight_",
+            id="optimizer",
         ),
         pytest.param(
-            {"expected_initial_loss": "2.3"}, "Task.expected_initial_loss: expected a finite number, got str", id="text"
+            {"expected_initial_loss": "2.3"},
+            "Task.expected_initial_loss: expected a finite number, got str",
+            id="text",
         ),
         pytest.param(
-            {"expected_initial_loss": float("nan")}, "Task.expected_initial_loss: expected a finite number", id="nan"
+            {"expected_initial_loss": float("nan")},
+            "Task.expected_initial_loss: expected a finite number",
+            id="nan",
         ),
-        pytest.param({"pretrained": "yes"}, "Task.pretrained: expected True or False, got str 'yes'", id="flag"),
+        pytest.param(
+            {"pretrained": "yes"}, "Task.pretrained: expected True or False, got str 'yes'", id="flag"
+        ),
     ],
 )
 def test_a_field_that_cannot_be_used(fields: dict[str, Any], said: str) -> None:

@@ -134,7 +134,9 @@ def test_a_file_may_take_its_folder_off_the_path(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        pytest.param("toy.py", "task: expected 'path/to/file.py:function' or 'package.module:function', got", id="file"),
+        pytest.param(
+            "toy.py", "task: expected 'path/to/file.py:function' or 'package.module:function', got", id="file"
+        ),
         pytest.param("toy.py:", "task: expected 'path/to/file.py:function'", id="no function"),
         pytest.param(":make_task", "task: expected 'path/to/file.py:function'", id="no file"),
         pytest.param("toy.py:make-task", "task: expected 'path/to/file.py:function'", id="not an identifier"),
@@ -147,11 +149,15 @@ def test_a_file_may_take_its_folder_off_the_path(folder: Path) -> None:
         pytest.param("toy.py:zebra", "task: toy.py has no function 'zebra'", id="no such function"),
         pytest.param("toy.py:number", "task: toy.py:number is not a function but int 5", id="a number"),
         pytest.param(
-            "no_such_package.tasks:f", "task: no module named 'no_such_package'; a file is named with", id="no package"
+            "no_such_package.tasks:f",
+            "task: no module named 'no_such_package'; a file is named with",
+            id="no package",
         ),
         pytest.param("toy.tasks:f", "task: no module named 'toy.tasks'", id="no submodule"),
         pytest.param(
-            "toy.py:wrong", "toy.py:wrong: expected the function to return an lrtune.Task, got str 'a model'", id="text"
+            "toy.py:wrong",
+            "toy.py:wrong: expected the function to return an lrtune.Task, got str 'a model'",
+            id="text",
         ),
     ],
 )
@@ -186,7 +192,10 @@ def test_a_missing_file_names_the_folder_it_was_looked_for_in(folder: Path) -> N
             id="typo",
         ),
         pytest.param(
-            "toy.py:raising", {"x": 3}, "args.x: toy.py:raising takes no such argument (it takes: none)", id="takes none"
+            "toy.py:raising",
+            {"x": 3},
+            "args.x: toy.py:raising takes no such argument (it takes: none)",
+            id="takes none",
         ),
         pytest.param(
             "toy.py:needy",
@@ -214,9 +223,13 @@ def test_arguments_that_do_not_fit(folder: Path, name: str, args: dict[str, Any]
     ("source", "kind", "said"),
     [
         pytest.param("1 / 0", ZeroDivisionError, "ZeroDivisionError while importing toy.py: ", id="raises"),
-        pytest.param("import nowhere", ModuleNotFoundError, "ModuleNotFoundError while importing toy.py: ", id="import"),
+        pytest.param(
+            "import nowhere", ModuleNotFoundError, "ModuleNotFoundError while importing toy.py: ", id="import"
+        ),
         pytest.param("def f(:", SyntaxError, "SyntaxError while importing toy.py: ", id="syntax"),
-        pytest.param("import sys; sys.exit(0)", SystemExit, "SystemExit while importing toy.py: 0", id="exits"),
+        pytest.param(
+            "import sys; sys.exit(0)", SystemExit, "SystemExit while importing toy.py: 0", id="exits"
+        ),
         pytest.param(SOURCE, KeyError, "KeyError while calling toy.py:raising: 'boom'", id="function raises"),
     ],
 )
@@ -233,7 +246,9 @@ def test_code_that_raises(folder: Path, source: str, kind: type[BaseException], 
 def test_a_package_that_misses_another_is_the_users_fault(folder: Path) -> None:
     """A module that is there but imports one that is not raises UserCodeError, not "no module named" the task."""
     (folder / "toy.py").write_text("import nowhere_at_all\n")
-    with pytest.raises(UserCodeError, match="ModuleNotFoundError while importing toy: No module named 'nowhere_at"):
+    with pytest.raises(
+        UserCodeError, match="ModuleNotFoundError while importing toy: No module named 'nowhere_at"
+    ):
         load_task("toy:make_task")
 
 

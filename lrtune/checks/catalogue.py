@@ -87,3 +87,10 @@ def finding(
 
 def _plain(measured: Any) -> float | str | None:
     return measured if measured is None or isinstance(measured, str) else float(measured)
+
+
+def markdown_table() -> str:
+    """Return every code with its title as the Markdown table of the README."""
+    lines = ["| code | step | severity | what it means |", "|---|---|---|---|"]
+    lines += [f"| `{one.code}` | {one.step} | {one.severity} | {one.title} |" for one in catalogue().values()]
+    return "\n".join(lines)

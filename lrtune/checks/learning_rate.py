@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from lrtune.checks.catalogue import finding
-from lrtune.probes.sweep import NOISE_MULTIPLES, spread
+from lrtune.probes.sweep import least_drop, spread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ def no_descent(sweeps: Sequence[Sweep], mean: Sweep) -> Finding | None:
         f"{len(sweeps)} sweeps, nor in their mean, whose largest drop, {mean.drop:.3g} from {mean.initial:.4g}, is "
         "within the noise."
     )
-    return finding("no-descent", message, mean.drop, f"> {NOISE_MULTIPLES * mean.noise:.3g}")
+    return finding("no-descent", message, mean.drop, f"> {least_drop(mean.initial, mean.noise):.3g}")
 
 
 def diverges_everywhere(sweeps: Sequence[Sweep]) -> Finding | None:

@@ -20,7 +20,7 @@ CRASHED = 3
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 _INSTALLED = ("site-packages", "dist-packages")
-_PACKAGE = str(Path(__file__).resolve().parents[1])
+_PACKAGE = str(Path(__file__).resolve().parents[1]) + os.sep
 
 
 def guarded(work: Callable[[], int], debug: bool) -> int:
@@ -71,11 +71,15 @@ def _print_users_traceback(error: UserCodeError, debug: bool) -> None:
     # What comes before the user's first line is how lrtune and torch came to call it: of no use to the user.
     while trace is not None and not _is_users(trace.tb_frame.f_code.co_filename):
         trace = trace.tb_next
-    traceback.print_exception(type(cause), cause, trace or cause.__traceback__)
+    # A syntax error names the user's line itself, without a frame of theirs.
+    rest = None if isinstance(cause, SyntaxError) else cause.__traceback__
+    traceback.print_exception(type(cause), cause, trace or rest)
 
 
 def _is_users(file: str) -> bool:
-    return not file.startswith(_PACKAGE) and not any(f"{os.sep}{name}{os.sep}" in file for name in _INSTALLED)
+    if file.startswith((_PACKAGE, "<frozen ")):  # importlib's frames are frozen
+        return False
+    return not any(f"{os.sep}{name}{os.sep}" in file for name in _INSTALLED)
 
 
 def _say(text: str) -> None:

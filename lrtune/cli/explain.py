@@ -23,6 +23,6 @@ def command(
         print_entry(entries[code])
     else:
         raise UsageError(
-            f"explain: no finding '{code}'{did_you_mean(code, entries)} `lrtune explain` lists them all"
+            f"explain: no finding '{code}'{did_you_mean(code, entries)} (`lrtune explain` lists them all)"
         )
     return 0

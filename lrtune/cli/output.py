@@ -50,8 +50,24 @@ def users_prints_on_stderr(common: Common) -> Iterator[None]:
     With `--json` nothing of ours is printed in the meantime, so that the file descriptor can be turned as well: C++
     code and child processes write to it past `sys.stdout`.
     """
-    with redirect_stdout(sys.stderr), _descriptor_turned() if common.as_json else nullcontext():
+    both_open = sys.__stdout__ is not None and sys.__stderr__ is not None
+    turned = _descriptor_turned() if common.as_json and both_open else nullcontext()
+    with redirect_stdout(sys.stderr), turned, warnings.catch_warnings():
+        warnings.showwarning = _shown_once()
         yield
+
+
+def _shown_once() -> Callable[..., None]:
+    """Return what shows each warning once and in a line: a model that warns is built for every member."""
+    shown: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
+        text = f"{category.__name__}: {message} ({filename}:{lineno})"
+        if text not in shown:
+            shown.add(text)
+            print(text, file=sys.stderr)
+
+    return show
 
 
 @contextmanager
@@ -61,7 +77,7 @@ def _descriptor_turned() -> Iterator[None]:
     try:
         yield
     finally:
-        if sys.__stdout__ is not None:
-            sys.__stdout__.flush()  # what waits in its buffer belongs to stderr too
+        assert sys.__stdout__ is not None
+        sys.__stdout__.flush()  # what waits in its buffer belongs to stderr too
         os.dup2(kept, _STDOUT)
         os.close(kept)

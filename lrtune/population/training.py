@@ -6,14 +6,15 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import torch
+
 from lrtune.data.batches import FixedBatches
+from lrtune.errors import UserCodeError
 from lrtune.population.planner import group_size, make_population
 from lrtune.results import Curve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-
-    import torch
 
     from lrtune.data.batches import Batches
     from lrtune.data.source import TaskData
@@ -67,7 +68,7 @@ def train_members(
         on_steps: Told the member-steps done, for progress.
 
     Raises:
-        UserCodeError: If the user's code raises in every member of a group, or while reading data.
+        UserCodeError: If reading the data raises. What a member raises is its run's `failure`.
     """
     splits: dict[str, Batches] = {"train": FixedBatches(data.training_subset())}
     if data.val is not None:
@@ -86,7 +87,7 @@ def _train_group(
     runs = [Run(member) for member in population.members]
     _measure(population, runs, splits, epoch=0)
     for epoch in range(1, epochs + 1):
-        losses = population.advance(per_epoch)
+        losses = _advanced(population, per_epoch)
         on_steps(per_epoch * len(runs))
         for run, row in zip(runs, losses, strict=True):
             _record(run, row)
@@ -102,6 +103,16 @@ def _train_group(
         runs = [runs[index] for index in alive]
         if not runs:
             return
+
+
+def _advanced(population: Population, steps: int) -> torch.Tensor:
+    """Train an epoch. That a whole group has failed is no end: other groups have other numbers."""
+    try:
+        return population.advance(steps)
+    except UserCodeError:
+        if not all(population.failures):  # reading the data raised, which no other numbers will help
+            raise
+        return torch.full((len(population.members), steps), math.nan, dtype=torch.float64)
 
 
 def _record(run: Run, losses: torch.Tensor) -> None:

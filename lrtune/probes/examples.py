@@ -39,7 +39,7 @@ def not_finite(parts: Sequence[Any]) -> NotFinite:
                 continue
             bad = ~torch.isfinite(tensor)
             values += int(bad.sum())
-            rows = bad.reshape(bad.shape[0], -1).any(1) if bad.ndim else bad.reshape(1)
+            rows = bad.flatten(1).any(1) if bad.ndim > 1 else bad.reshape(-1)
             hit = rows if hit is None or hit.shape != rows.shape else hit | rows
         examples += 0 if hit is None else int(hit.sum())
     return NotFinite(values, examples, total)

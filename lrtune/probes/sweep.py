@@ -30,7 +30,8 @@ _START_STEPS = 5
 NOISE_MULTIPLES = 4.5
 DIVERGENCE_MULTIPLES = 12.0  # likewise for a rise: sweeps are looked at again and again while they run
 _FEWEST_STEPS = 20  # before a noise can be estimated
-_LEAST_RISE = 1e-3  # of the initial loss: below it a noiseless sweep (one full batch) is still flat
+# Of the initial loss: below it a sweep is flat, even one that begins without noise (a full batch, a head of zeros).
+_LEAST_CHANGE = 1e-3
 _BOTTOM_SHARE = 0.02  # of the drop
 _MAD_TO_STD = 1.4826  # for normally distributed noise
 
@@ -104,10 +105,15 @@ def read_sweep(rates: Sequence[float], losses: Sequence[float]) -> Sweep:
     drop = initial - float(smoothed[lowest])
     start = (
         _start(smoothed, lowest, initial - max(0.1 * drop, 2 * noise))
-        if drop > NOISE_MULTIPLES * noise
+        if drop > least_drop(initial, noise)
         else None
     )
     return Sweep(grid, smoothed, initial, noise, start, lowest, diverged)
+
+
+def least_drop(initial: float, noise: float) -> float:
+    """Return how far a loss must fall to be more than noise."""
+    return max(NOISE_MULTIPLES * noise, _LEAST_CHANGE * abs(initial))
 
 
 def smooth(rates: Floats, losses: Floats) -> tuple[Floats, float]:
@@ -152,9 +158,12 @@ def _divergence(smoothed: Floats, initial: float, noise: float) -> int | None:
     """Return where the loss has risen above its lowest by all it had fallen, and clearly out of the noise."""
     if len(smoothed) < _FEWEST_STEPS:
         return None
-    lowest = np.minimum(np.minimum.accumulate(smoothed), initial)
-    rise, drop = smoothed - lowest, initial - lowest
-    clear = max(DIVERGENCE_MULTIPLES * noise, _LEAST_RISE * abs(initial))
+    lowest = np.minimum.accumulate(smoothed)
+    rise, drop = (
+        smoothed - lowest,
+        initial - lowest,
+    )  # one that falls from the first step begins above `initial`
+    clear = max(DIVERGENCE_MULTIPLES * noise, _LEAST_CHANGE * abs(initial))
     beyond = np.flatnonzero((rise > np.maximum(drop, clear)) & (smoothed > initial))
     return int(beyond[0]) if beyond.size else None
 

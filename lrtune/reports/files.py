@@ -30,7 +30,7 @@ def write_report(run_dir: RunDir, results: Mapping[str, StepResult], context: Ma
     settings = yaml.safe_dump(jsonable(context.get("config", {})), sort_keys=False)
     page = html.render(
         results,
-        title=str(context.get("task", "task")),
+        title=str(context.get("task", "task")).rpartition("/")[2],
         context={**context, "version": __version__, "created": now, "config_yaml": settings},
     )
     run_dir.write("report.html", page)

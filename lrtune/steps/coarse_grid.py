@@ -39,6 +39,8 @@ def coarse_grid(context: Context, suggestion: float | None, done: StepResult | N
     decays = [float(decay) for decay in settings.weight_decay] if context.program.decays else [0.0]
     if not context.program.decays and any(settings.weight_decay):
         context.progress.note("this optimizer has no weight decay: the grid is over learning rates alone")
+    if done:
+        context.progress.note(f"coarse-grid: {len(done.summary['trials'])} cells are trained already")
     with context.progress.bar("coarse grid", 0) as bar:
         grid.train([(rate, decay) for rate in rates for decay in decays], bar)
         while cells := grid.beyond_the_edge():
@@ -80,6 +82,8 @@ class _Grid:
         )
         for run in runs:
             self._add(run)
+        if self._failures and len(self._failures) == len(self._trials):
+            raise self._failures[0][1]
 
     def _add(self, run: Run) -> None:
         name = f"coarse-{len(self._trials):03d}"

@@ -51,7 +51,7 @@ def refine_grid(
 
     Raises:
         StudyFileError: If the study's file is damaged.
-        UserCodeError: If the user's code raises in every trial of a batch.
+        UserCodeError: If the user's code raises in every trial.
     """
     return _Refinement(context, coarse, place, done).run()
 
@@ -72,8 +72,10 @@ class _Refinement:
         self._study = place.name
         self._search = Search(self._space, place.path, place.name, config.refine.sampler, config.seed)
         self._search.suggest(self._cells)
-        self._curves: dict[str, Curve] = dict(done.curves) if done else {}
         self._rows: list[Trial] = self._search.told
+        # A process killed between storing a trial and telling it leaves a curve of a trial that is trained anew.
+        told, stored = {row["curve"] for row in self._rows}, done.curves if done else {}
+        self._curves: dict[str, Curve] = {name: curve for name, curve in stored.items() if name in told}
         self._failures: list[tuple[str, Exception]] = []
         self._repeats: dict[str, list[float]] = {}
 
@@ -82,7 +84,9 @@ class _Refinement:
             self._context.progress.note(f"refine-grid: {len(self._rows)} trials are in the study already")
         per_trial = self._settings.epochs * self._context.data.train.counted()
         missing = max(self._settings.trials - len(self._rows), 0)
-        with self._context.progress.bar("refined grid", missing * per_trial) as bar:
+        without_curve = [row for row in self._rows if row["curve"] not in self._curves]
+        with self._context.progress.bar("refined grid", (missing + len(without_curve)) * per_trial) as bar:
+            self._draw_again(without_curve, bar)
             try:
                 while len(self._rows) < self._settings.trials:
                     self._train(self._search.ask(min(_BATCH, self._settings.trials - len(self._rows))), bar)
@@ -90,6 +94,20 @@ class _Refinement:
                 self._search.give_back()  # after an interruption, what was asked for and not trained
             self._repeat(bar, per_trial)
         return self.result()
+
+    def _draw_again(self, rows: Sequence[Trial], bar: Bar) -> None:
+        """Train trials of the study again whose curves are lost: the same numbers, and so the same curves."""
+        seed = self._context.config.seed
+        settings = dict.fromkeys((row["lr"], row["weight_decay"]) for row in rows)
+        runs = train_members(
+            self._context.program,
+            [Member(lr, weight_decay, seed, seed) for lr, weight_decay in settings],
+            self._context.data,
+            self._settings.epochs,
+            on_steps=bar.advance,
+        )
+        curves = {(run.member.learning_rate, run.member.weight_decay): run.curve for run in runs}
+        self._curves |= {row["curve"]: curves[row["lr"], row["weight_decay"]] for row in rows}
 
     def _train(self, asked: Sequence[Asked], bar: Bar) -> None:
         seed = self._context.config.seed
@@ -112,6 +130,8 @@ class _Refinement:
             )  # before the study knows: a crash in between repeats it, never loses it
             loss = score(row)
             self._search.tell(number, row, loss if row["state"] == "complete" else None)
+        if self._failures and len(self._failures) == len(self._rows):
+            raise self._failures[0][1]
 
     def _repeat(self, bar: Bar, per_trial: int) -> None:
         """Train the best refined setting and the best coarse cell under further seeds."""

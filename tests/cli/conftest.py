@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -103,6 +104,8 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # A shell that starts tests in the background has its children ignore SIGINT.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def process(self, *arguments: str, **environment: str) -> Outcome:
@@ -113,7 +116,11 @@ class Project:
 
     def record(self, name: str) -> dict[str, Any]:
         """Read a JSON file of the run directory, strictly."""
-        text = (self.out / name).read_text(encoding="utf-8")
+        return self.read(f"out/{name}")
+
+    def read(self, name: str) -> dict[str, Any]:
+        """Read a JSON file of the project, strictly."""
+        text = (self.folder / name).read_text(encoding="utf-8")
         return json.loads(text, parse_constant=pytest.fail)  # type: ignore[no-any-return]
 
 

@@ -132,7 +132,9 @@ def test_each_step_is_fed_by_the_one_before(first_run: Outcome) -> None:
     coarse = summaries["coarse-grid"]["best"]
     settings = [(trial["lr"], trial["weight_decay"]) for trial in summaries["refine-grid"]["trials"]]
     assert (coarse["lr"], coarse["weight_decay"]) in settings
-    assert summaries["report"]["best"] == summaries["refine-grid"]["best"] == first_run.json["summary"]["best"]
+    assert (
+        summaries["report"]["best"] == summaries["refine-grid"]["best"] == first_run.json["summary"]["best"]
+    )
 
 
 @pytest.mark.parametrize(("step", "command"), COMMANDS.items(), ids=COMMANDS)
@@ -155,7 +157,9 @@ def test_the_run_directory_repeats_what_was_printed(first_run: Outcome, finished
 
 def test_what_is_not_finite_is_null(project: Project) -> None:
     """A loss of NaN fails the check, exits with 1 and prints null."""
-    project.write("nan.py", "from toy import *\ndef make(): return task(loss=lambda o, t: o.sum() * float('nan'))\n")
+    project.write(
+        "nan.py", "from toy import *\ndef make(): return task(loss=lambda o, t: o.sum() * float('nan'))\n"
+    )
     outcome = project.lrtune("check-init", "nan.py:make", "--json")
     assert outcome.code == 1
     assert_is_step(outcome.json, "check-init")
@@ -202,13 +206,32 @@ def test_what_the_users_code_prints_stays_off_stdout(project: Project) -> None:
 
 def test_prints_stay_off_stdout_without_json_too(project: Project) -> None:
     """The text for a person is not mixed with the model's own prints either."""
-    project.write("chatty.py", CHATTY.replace("        sys.__", "        # ").replace("        os.", "        # "))
+    project.write(
+        "chatty.py", CHATTY.replace("        sys.__", "        # ").replace("        os.", "        # ")
+    )
     outcome = project.lrtune("run", "chatty.py:make", "--set", "find_lr.min=1", "--set", "find_lr.max=0.1")
     assert outcome.code == 2
     outcome = project.lrtune("check-init", "chatty.py:make")
     assert outcome.out.startswith("check-init")
     assert "chat:" not in outcome.out
     assert "chat: model" in outcome.err
+
+
+@pytest.mark.filterwarnings("always::UserWarning")
+def test_a_warning_of_the_users_code_is_shown_once(project: Project) -> None:
+    """A model that warns whenever it is built says so in one line of stderr, however many are built."""
+    project.write(
+        "warns.py",
+        "import warnings\n"
+        "from toy import *\n"
+        "def warned():\n"
+        "    warnings.warn('old layer')\n"
+        "    return build()\n"
+        "def make(): return task(model=warned)\n",
+    )
+    outcome = project.lrtune("find-lr", "warns.py:make", "--json", "--set", "find_lr.steps=20")
+    assert outcome.err.count("old layer") == 1
+    assert outcome.json["step"] == "find-lr"
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)], ids=["text", "json"])
@@ -237,7 +260,9 @@ def test_quiet_text_is_one_line_a_step(project: Project) -> None:
 
 def test_text_names_the_findings_and_how_to_fix_them(project: Project) -> None:
     """A failed check says its code, what to do, and where to read more."""
-    project.write("nan.py", "from toy import *\ndef make(): return task(loss=lambda o, t: o.sum() * float('nan'))\n")
+    project.write(
+        "nan.py", "from toy import *\ndef make(): return task(loss=lambda o, t: o.sum() * float('nan'))\n"
+    )
     outcome = project.lrtune("check-init", "nan.py:make")
     assert outcome.code == 1
     assert outcome.out.split()[:2] == ["check-init", "FAIL"]

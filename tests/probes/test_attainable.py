@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from programs import language_task, linear_task
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - torch's own name for it
+
+import lrtune
+from lrtune.probes.attainable import accuracy_of, attainable
+from lrtune.probes.loss_family import FAMILIES, declared_family
+
+ZEROS = torch.zeros(4, 3)
+
+
+def aim_of(loss: Any, inputs: Tensor, output: Tensor, target: Tensor) -> Any:
+    """What one batch allows."""
+    task = lrtune.Task(model=lambda: None, train=[0], loss=loss)
+    return attainable(task, declared_family(loss), [(output, target)], [(inputs, target)])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "labels", "accuracy", "loss"),
+    [
+        pytest.param([0, 1, 2, 3], [0, 1, 2, 0], 1.0, 0.0, id="all inputs differ"),
+        pytest.param([5, 5, 5, 5], [0, 0, 0, 1], 0.75, -(0.75 * math.log(0.75) + 0.25 * math.log(0.25)), id="one input"),
+        pytest.param([5, 5, 6, 6], [0, 1, 2, 2], 0.75, 0.5 * math.log(2), id="one pair conflicts"),
+        pytest.param([5, 5, 6, 6], [1, 1, 2, 2], 1.0, 0.0, id="repeated and agreeing"),
+    ],
+)
+def test_conflicting_labels(inputs: list[int], labels: list[int], accuracy: float, loss: float) -> None:
+    """The ceiling is the most frequent label's share, the floor the labels' entropy given the input."""
+    aim = aim_of(F.cross_entropy, torch.tensor(inputs).float()[:, None], ZEROS, torch.tensor(labels))
+    assert aim.accuracy == pytest.approx(accuracy)
+    assert aim.loss == pytest.approx(loss)
+    assert aim.per_example
+
+
+def test_squared_error_within_equal_inputs() -> None:
+    """The floor of squared error is the variance that equal inputs leave, its ceiling the whole variance."""
+    target = torch.tensor([[0.0], [2.0], [5.0], [5.0]])
+    aim = aim_of(F.mse_loss, torch.tensor([[1.0], [1.0], [2.0], [3.0]]), torch.zeros(4, 1), target)
+    assert (aim.accuracy, aim.loss) == (None, pytest.approx(0.5))
+    assert aim.constant_loss == pytest.approx(float(target.var(correction=0)))
+
+
+def test_ignored_labels_do_not_count() -> None:
+    """Examples that the loss leaves out do not lower the ceiling."""
+    labels = torch.tensor([0, 0, -100, 1])
+    aim = aim_of(F.cross_entropy, torch.tensor([[1.0], [1.0], [1.0], [2.0]]), ZEROS, labels)
+    assert (aim.accuracy, aim.loss) == (1.0, 0.0)
+
+
+def test_language_models_by_their_prefix() -> None:
+    """For tokens, what stands up to a position is the input: equal beginnings that go on differently set the ceiling."""
+    tokens = torch.tensor([[1, 2, 3], [1, 2, 4]])
+    batch = {"tokens": tokens[:, :-1], "targets": tokens[:, 1:]}
+    aim = attainable(language_task(), FAMILIES[0], [(torch.zeros(2, 2, 7), batch["targets"])], [batch])
+    assert aim.accuracy == pytest.approx(0.75)
+    assert aim.loss == pytest.approx(0.5 * math.log(2))
+    assert not aim.per_example
+
+
+@pytest.mark.parametrize("output", [None, {"logits": ZEROS}], ids=["none", "dict"])
+def test_nothing_is_claimed_without_tensors(output: Any) -> None:
+    """Where outputs or the family are unknown, neither ceiling nor floor is claimed."""
+    aim = attainable(linear_task(), declared_family(F.mse_loss), [(output, ZEROS)], [(ZEROS, ZEROS)])
+    assert (aim.accuracy, aim.loss, aim.constant_loss) == (None, None, None)
+    assert attainable(linear_task(), None, [(ZEROS, ZEROS)], [(ZEROS, ZEROS)]).loss is None
+
+
+@pytest.mark.parametrize(
+    ("loss", "output", "target", "share"),
+    [
+        pytest.param(F.cross_entropy, [[1.0, 0.0], [1.0, 0.0]], [0, 1], 0.5, id="classes"),
+        pytest.param(F.cross_entropy, [[1.0, 0.0], [1.0, 0.0]], [0, -100], 1.0, id="ignored"),
+        pytest.param(F.cross_entropy, [[1.0, 0.0], [1.0, 0.0]], [[0.9, 0.1], [0.2, 0.8]], 0.5, id="probabilities"),
+        pytest.param(F.binary_cross_entropy_with_logits, [[0.3], [-0.3]], [[1.0], [1.0]], 0.5, id="logits"),
+        pytest.param(F.binary_cross_entropy, [[0.3], [0.7]], [[0.0], [1.0]], 1.0, id="binary probabilities"),
+    ],
+)
+def test_accuracies(loss: Any, output: Any, target: Any, share: float) -> None:
+    """lrtune's own accuracy is the share of right answers, of any kind of classification."""
+    measure = accuracy_of(declared_family(loss))
+    assert float(measure(torch.tensor(output), torch.tensor(target))) == pytest.approx(share)
+
+
+def test_regressions_have_no_accuracy() -> None:
+    """No accuracy is made up where it means nothing."""
+    assert accuracy_of(declared_family(F.mse_loss)) is None
+    assert accuracy_of(None) is None

@@ -1,0 +1,376 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from programs import (
+    Constant,
+    blob_task,
+    blobs,
+    codes,
+    context_of,
+    generator,
+    language_task,
+    linear_data,
+    linear_task,
+    mlp,
+)
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - torch's own name for it
+from torch.utils.data import TensorDataset
+
+import lrtune
+from lrtune.steps.check_init import check_init
+
+SEEDS = range(5)
+
+
+def checked(task: lrtune.Task, **keys: Any) -> lrtune.StepResult:
+    """The first step's result."""
+    return check_init(context_of(task, **keys))
+
+
+def initial(task: lrtune.Task, **keys: Any) -> float:
+    """The initial loss of a task that must be without errors."""
+    result = checked(task, **keys)
+    assert result.verdict != "fail", result.findings
+    return result.summary["initial_loss"]
+
+
+def zero_head(features: int = 4, outputs: int = 3) -> nn.Module:
+    """A net whose last layer begins at zero."""
+    head = nn.Linear(8, outputs)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return nn.Sequential(nn.Linear(features, 8), nn.Tanh(), head)
+
+
+# --- known answers ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_zero_logits(classes: int) -> None:
+    """Zero logits over C classes give exactly ln C, which is the upper expectation; the lower is the labels' entropy."""
+    task = blob_task(model=lambda: zero_head(4, classes), train=blobs(1200, classes), metrics={})
+    result = checked(task)
+    assert codes(result) == []
+    assert result.summary["initial_loss"] == pytest.approx(math.log(classes), rel=1e-6)
+    assert result.summary["expected_high"] == pytest.approx(math.log(classes), rel=1e-6)
+    assert result.summary["expected_low"] == pytest.approx(math.log(classes), rel=1e-2)
+    assert result.summary["parameters"] == sum(p.numel() for p in zero_head(4, classes).parameters())
+    assert f"ln {classes}" in result.details["expectation"]
+
+
+def test_prior_bias() -> None:
+    """A bias set to the label prior gives the labels' entropy, without an alarm."""
+    labels = torch.tensor([0, 0, 0, 1] * 30)
+    data = TensorDataset(torch.zeros(120, 4), labels)
+    task = blob_task(model=lambda: Constant(math.log(0.75), math.log(0.25)), train=data, metrics={})
+    entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
+    result = checked(task)
+    assert result.verdict == "pass"
+    assert result.summary["initial_loss"] == pytest.approx(entropy, rel=1e-5)
+    assert result.summary["expected_low"] == pytest.approx(entropy, rel=1e-4)
+
+
+def test_binary_logits() -> None:
+    """A binary logit of zero gives ln 2."""
+    bits = (torch.arange(128) % 4 == 0).float()[:, None]
+    task = lrtune.Task(
+        model=lambda: Constant(0.0),
+        train=TensorDataset(torch.zeros(128, 4), bits),
+        loss=F.binary_cross_entropy_with_logits,
+    )
+    assert initial(task) == pytest.approx(math.log(2), rel=1e-6)
+
+
+@pytest.mark.parametrize(("output", "extra"), [(5.0, 0.0), (0.0, 25.0)], ids=["the mean", "zero"])
+def test_squared_error(output: float, extra: float) -> None:
+    """Squared error is the target's variance for its mean as output, and the square of the mean more for zero."""
+    target = torch.tensor([3.0, 7.0] * 40)[:, None]
+    data = TensorDataset(torch.randn(80, 4, generator=generator(0)), target)
+    task = linear_task(model=lambda: Constant(output), train=data)
+    result = checked(task)
+    assert result.verdict == "pass"
+    assert result.summary["initial_loss"] == pytest.approx(4.0 + extra, rel=1e-6)
+    assert (result.summary["expected_low"], result.summary["expected_high"]) == pytest.approx((4.0, 29.0))
+
+
+@pytest.mark.parametrize("vocabulary", [5, 28])
+def test_language_model(vocabulary: int) -> None:
+    """A language model of dict batches and a `step` begins at ln V; the family is known by its number."""
+    result = checked(language_task(vocabulary), batch_size=8)
+    assert codes(result) == []
+    assert result.summary["initial_loss"] == pytest.approx(math.log(vocabulary), rel=1e-6)
+    assert result.summary["expected_high"] == pytest.approx(math.log(vocabulary), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        nn.CrossEntropyLoss(weight=torch.tensor([1.0, 5.0, 0.2])),
+        nn.CrossEntropyLoss(label_smoothing=0.2),
+        nn.CrossEntropyLoss(ignore_index=2),
+        nn.CrossEntropyLoss(),
+        lambda output, target: F.cross_entropy(output, target),
+        lambda output, target: F.nll_loss(output.log_softmax(1), target),
+    ],
+    ids=["class weights", "label smoothing", "ignore_index", "module", "wrapped", "log-softmax and nll"],
+)
+def test_losses_of_classes(loss: Any) -> None:
+    """Healthy nets raise no alarm with any form of the classification loss, over five seeds."""
+    for seed in SEEDS:
+        result = checked(blob_task(loss=loss, train=blobs(300)), seed=seed)
+        assert codes(result) == []
+        assert result.summary["expected_high"] == pytest.approx(math.log(3), rel=1e-5)
+
+
+# --- false alarms -----------------------------------------------------------------------------------------------
+
+
+class Tied(nn.Module):
+    """An embedding that is also the output layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(7, 8)
+        nn.init.normal_(self.embedding.weight, std=0.1)
+        self.head = nn.Linear(8, 7, bias=False)
+        self.head.weight = self.embedding.weight
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return the logits of the next token."""
+        return self.head(self.embedding(tokens))
+
+
+def frozen_backbone() -> nn.Module:
+    """A net of which only the head is trained."""
+    model = mlp()
+    model[0].requires_grad_(False)
+    return model
+
+
+def normalised() -> nn.Module:
+    """Batch normalisation and dropout before the head."""
+    return nn.Sequential(nn.Linear(4, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 3))
+
+
+class Residual(nn.Module):
+    """A residual branch that begins at zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.zeros(()))
+        self.branch, self.head = nn.Linear(4, 4), nn.Linear(4, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return logits."""
+        return self.head(inputs + self.gamma * self.branch(inputs))
+
+
+HEALTHY = {
+    "perceptron": lambda: blob_task(),
+    "frozen backbone": lambda: blob_task(model=frozen_backbone),
+    "batch norm and dropout": lambda: blob_task(model=normalised),
+    "zero head": lambda: blob_task(model=zero_head),
+    "zero gamma": lambda: blob_task(model=Residual),
+    "tied weights": lambda: lrtune.Task(**{**vars_of(language_task()), "model": Tied}),
+    "regression": lambda: linear_task(model=lambda: nn.Linear(4, 1), train=linear_data(300)),
+    "list of batches": lambda: blob_task(train=list(zip(*(t.split(24) for t in blobs().tensors), strict=True))),
+    "one example a batch": lambda: blob_task(train=[(x[None], y[None]) for x, y in blobs()]),
+}
+
+
+def vars_of(task: lrtune.Task) -> dict[str, Any]:
+    """The fields that make a task."""
+    return {name: getattr(task, name) for name in ("train", "val", "loss", "step")}
+
+
+@pytest.mark.parametrize("make", HEALTHY.values(), ids=HEALTHY)
+def test_healthy_programs_are_silent(make: Any) -> None:
+    """Legitimate programs raise no error, over five seeds."""
+    for seed in SEEDS:
+        result = checked(make(), seed=seed)
+        assert [finding for finding in result.findings if finding.severity == "error"] == []
+
+
+# --- faults -----------------------------------------------------------------------------------------------------
+
+
+def scaled_head(factor: float) -> nn.Module:
+    """A net whose last layer is too large."""
+    model = mlp()
+    with torch.no_grad():
+        model[2].weight *= factor
+    return model
+
+
+class Leaky(nn.Module):
+    """Reads the label, which stands among the inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return logits that know the answer."""
+        return 0.1 * self.layer(inputs[:, :4]) + 8 * inputs[:, 4:]
+
+
+def leaking_data() -> TensorDataset:
+    """The classes' examples with the label among the inputs."""
+    inputs, labels = blobs(300).tensors
+    return TensorDataset(torch.cat([inputs, F.one_hot(labels, 3)], dim=1), labels)
+
+
+def test_last_layer_too_large() -> None:
+    """A last layer a hundred times too large is initial-loss-high, over five seeds, and the fix names a factor."""
+    for seed in SEEDS:
+        result = checked(blob_task(model=lambda: scaled_head(100)), seed=seed)
+        assert codes(result) == ["initial-loss-high"]
+        assert "Scale the last layer down" in result.findings[0].fix
+
+
+def test_leaked_target() -> None:
+    """A target among the inputs is initial-loss-low, unless the model is said to be trained already."""
+    leaking = {"model": Leaky, "train": leaking_data(), "val": None}
+    assert codes(checked(blob_task(**leaking))) == ["initial-loss-low"]
+    assert codes(checked(blob_task(**leaking, pretrained=True))) == []
+
+
+@pytest.mark.parametrize(
+    ("expected", "found"),
+    [(math.log(3), []), (0.1, ["initial-loss-high"]), (30.0, ["initial-loss-low"])],
+    ids=["right", "lower", "higher"],
+)
+def test_the_users_own_expectation(expected: float, found: list[str]) -> None:
+    """A given expectation stands in for theory, and is the band that the summary tells."""
+    result = checked(blob_task(model=zero_head, expected_initial_loss=expected))
+    assert codes(result) == found
+    assert (result.summary["expected_low"], result.summary["expected_high"]) == (expected, expected)
+
+
+@pytest.mark.parametrize("loss", [lambda o, t: F.cross_entropy(o, t) + o.pow(2).mean() + 1, lambda o, t: o.exp().mean()])
+def test_unknown_losses_say_so(loss: Any) -> None:
+    """A loss that is none of torch's is shown, not judged."""
+    result = checked(blob_task(loss=loss))
+    assert codes(result) == ["expectation-unknown"]
+    assert result.verdict == "pass"
+    assert result.summary["expected_low"] is None
+    assert math.isfinite(result.summary["initial_loss"])
+
+
+def with_value(tensor: Tensor, value: float) -> Tensor:
+    """A copy whose sixth row is a value."""
+    changed = tensor.clone()
+    changed[5] = value
+    return changed
+
+
+INPUTS, LABELS = blobs().tensors
+X, Y = linear_data().tensors
+FAULTY_DATA = {
+    "NaN input": (F.cross_entropy, with_value(INPUTS, torch.nan), LABELS, "nonfinite-input"),
+    "infinite input": (F.cross_entropy, with_value(INPUTS, torch.inf), LABELS, "nonfinite-input"),
+    "NaN target": (F.mse_loss, INPUTS, with_value(LABELS[:, None].expand(-1, 3).float(), torch.nan), "nonfinite-target"),
+    "labels from one": (F.cross_entropy, INPUTS, LABELS + 1, "target-out-of-range"),
+    "label of -1": (F.cross_entropy, INPUTS, with_value(LABELS, -1), "target-out-of-range"),
+    "label of 255 in a module": (nn.CrossEntropyLoss(), INPUTS, with_value(LABELS, 255), "target-out-of-range"),
+    "int32 labels": (F.cross_entropy, INPUTS, LABELS.int(), "target-dtype"),
+    "float labels": (F.cross_entropy, INPUTS, LABELS.float(), "target-dtype"),
+    "nll": (F.nll_loss, INPUTS, LABELS + 1, "target-out-of-range"),
+    "binary in 0 to 255": (F.binary_cross_entropy_with_logits, INPUTS, 255 * F.one_hot(LABELS).float(), "target-out-of-range"),
+    "integer regression": (F.mse_loss, INPUTS, F.one_hot(LABELS), "target-dtype"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("loss", "inputs", "target", "expected"), FAULTY_DATA.values(), ids=FAULTY_DATA)
+def test_faulty_data_are_findings(loss: Any, inputs: Tensor, target: Tensor, expected: str) -> None:
+    """NaN, labels out of range and of a wrong type are findings, before the loss could crash on them."""
+    result = checked(blob_task(loss=loss, train=TensorDataset(inputs, target), metrics={}))
+    assert codes(result) == [expected]
+    assert result.verdict == "fail"
+    assert result.summary["initial_loss"] is None
+
+
+def test_nan_in_the_dict_of_a_step() -> None:
+    """NaN inside the dict batches of a `step` is found, too."""
+    batches = [{"x": torch.tensor([[1.0], [torch.nan]])}]
+    task = lrtune.Task(
+        model=lambda: nn.Linear(1, 1), train=batches, step=lambda model, batch: model(batch["x"]).mean()
+    )
+    assert codes(checked(task)) == ["nonfinite-input"]
+
+
+class Unused(nn.Module):
+    """Has a layer that nothing calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used, self.unused = nn.Linear(4, 3), nn.Linear(4, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return logits."""
+        return self.used(inputs)
+
+
+def frozen() -> nn.Module:
+    """A net without anything to train."""
+    return mlp().requires_grad_(False)
+
+
+def square_root_at_zero() -> nn.Module:
+    """A finite loss whose gradient is infinite."""
+    return nn.Sequential(zero_head(), RootOfAbsolute())
+
+
+class RootOfAbsolute(nn.Module):
+    """√|x|: its slope at 0 has no end."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the root."""
+        return inputs.abs().sqrt()
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        pytest.param({"loss": lambda o, t: F.cross_entropy(o, t, reduction="none")}, ["loss-not-scalar"], id="vector"),
+        pytest.param({"loss": lambda o, t: F.cross_entropy(o, t) * torch.nan}, ["nonfinite-loss", "nonfinite-gradient"], id="NaN"),
+        pytest.param({"loss": lambda o, t: F.cross_entropy(o.detach(), t)}, ["detached-loss"], id="detached"),
+        pytest.param({"model": frozen}, ["frozen-model"], id="frozen"),
+        pytest.param({"model": Unused}, ["parameter-without-gradient"], id="unused parameter"),
+        pytest.param({"model": square_root_at_zero}, ["nonfinite-gradient"], id="infinite gradient"),
+    ],
+)  # fmt: skip
+def test_wiring_faults(fields: dict[str, Any], expected: list[str]) -> None:
+    """Each fault of loss or model is told by its own code and by no other."""
+    result = checked(blob_task(**fields))
+    assert [code for code in codes(result) if code != "expectation-unknown"] == expected
+    assert result.verdict == "fail"
+
+
+def test_the_first_batch_training_will_see() -> None:
+    """The standard error comes from the spread of batch means, and covers the true mean within four of it."""
+    for seed in SEEDS:
+        task = blob_task(train=blobs(2000), metrics={})
+        result = checked(task, seed=seed)
+        torch.manual_seed(seed)
+        inputs, labels = blobs(2000).tensors
+        truth = F.cross_entropy(mlp()(inputs), labels).item()
+        assert abs(result.summary["initial_loss"] - truth) < 4 * result.summary["standard_error"]
+        assert 0 < result.summary["standard_error"] < 0.1 * truth
+
+
+def test_data_that_fit_one_batch_have_no_error() -> None:
+    """With a single batch there is no standard error to tell."""
+    assert checked(blob_task(), batch_size=500).summary["standard_error"] is None
+
+
+def test_both_modes_are_measured() -> None:
+    """The judged loss is that of training mode; evaluation mode is told beside it."""
+    model = lambda: nn.Sequential(nn.BatchNorm1d(4, eps=1e-8), zero_head())  # noqa: E731
+    result = checked(blob_task(model=model))
+    assert {"initial_loss", "initial_loss_eval"} <= set(result.summary)
