@@ -150,10 +150,15 @@ class Recipe:
     def _inputs(self, name: str) -> dict[str, StepResult]:
         """Return the results that a step starts from, running what is missing."""
         if name == "coarse-grid" and self.config.coarse.lr == "auto":
-            return {"find-lr": self._result("find-lr")}
+            return {"find-lr": self._input("find-lr", name)}
         if name == "refine-grid":
-            return {"coarse-grid": self._result("coarse-grid")}
+            return {"coarse-grid": self._input("coarse-grid", name)}
         return {}
+
+    def _input(self, name: str, of: str) -> StepResult:
+        if name not in self._results and self._load(name) is None:
+            self.progress.note(f"{of} starts from {name}, which has no result yet: running {name} first")
+        return self._result(name)
 
     def _ran(self, name: str, origin: Mapping[str, Any]) -> StepResult:
         if name == "report":

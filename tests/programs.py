@@ -111,7 +111,11 @@ def linear_data(examples: int = 64, noise: float = 0.0, seed: int = 0) -> Tensor
 
 def linear_task(**fields: Any) -> lrtune.Task:
     """Least squares, whose largest curvature is known."""
-    parts: dict[str, Any] = {"model": lambda: nn.Linear(4, 1, bias=False), "train": linear_data(), "loss": F.mse_loss}
+    parts: dict[str, Any] = {
+        "model": lambda: nn.Linear(4, 1, bias=False),
+        "train": linear_data(),
+        "loss": F.mse_loss,
+    }
     return lrtune.Task(**{**parts, **fields})
 
 
@@ -175,7 +179,9 @@ def codes(result: lrtune.StepResult | list[lrtune.Finding]) -> list[str]:
     return [finding.code for finding in findings]
 
 
-def trained_alone(program: Program, member: Member, batches: list[Any]) -> tuple[list[float], dict[str, Tensor]]:
+def trained_alone(
+    program: Program, member: Member, batches: list[Any]
+) -> tuple[list[float], dict[str, Tensor]]:
     """Train one member as a plain script would, and return its losses and final state."""
     torch.manual_seed(member.seed)
     model = program.task.model()

@@ -232,5 +232,5 @@ def test_overrides_leave_the_callers_values_alone() -> None:
 def test_a_bare_task_needs_no_file() -> None:
     """Overrides alone make a configuration, and faults are theirs."""
     assert config_from_overrides(["seed=2"], task="a.py:f").seed == 2
-    with pytest.raises(ConfigError, match="^--set seed: must be"):
+    with pytest.raises(ConfigError, match=r"^--set seed: must be"):
         config_from_overrides(["seed=x"], task="a.py:f")

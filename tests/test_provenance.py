@@ -1,13 +1,15 @@
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
 from lrtune import Config, StepResult, Task
 from lrtune.provenance import changed, fingerprint, made_from
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 STEPS = ("check-init", "overfit", "find-lr", "coarse-grid", "refine-grid")
 ALL = set(STEPS)

@@ -194,7 +194,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_rest(tmp_path: Path) -> N
 def test_a_directory_that_cannot_be(tmp_path: Path, inner: str) -> None:
     """A path that is taken by a file is a RunDirError that says how to choose another."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunDirError, match="run_dir: cannot write to .*; choose another with --run-dir"):
+    with pytest.raises(RunDirError, match=r"run_dir: cannot write to .*; choose another with --run-dir"):
         RunDir(tmp_path / inner)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,9 @@ import lrtune
 
 def make_task(hidden: int = 3) -> lrtune.Task:
     return lrtune.Task(
-        model=lambda: torch.nn.Linear(2, hidden), train=[torch.zeros(1, 2)], step=lambda model, batch: model(batch).mean()
+        model=lambda: torch.nn.Linear(2, hidden),
+        train=[torch.zeros(1, 2)],
+        step=lambda model, batch: model(batch).mean(),
     )
 
 def needy(width, depth=1): return make_task(width)
@@ -118,10 +121,8 @@ def test_sources_are_files_that_are_there(folder: Path, monkeypatch: pytest.Monk
 def test_the_import_path_is_put_back(folder: Path, name: str) -> None:
     """Whether loading succeeds or fails, `sys.path` is as before."""
     before = list(sys.path)
-    try:
+    with suppress(TaskError, UserCodeError):
         load_task(name)
-    except (TaskError, UserCodeError):
-        pass
     assert sys.path == before
 
 
@@ -293,5 +294,5 @@ def test_classes_of_a_task_file_are_found_by_their_module(folder: Path) -> None:
 
 def test_the_role_is_named(folder: Path) -> None:
     """Messages of an optimizer's name say `optimizer`."""
-    with pytest.raises(TaskError, match="^optimizer: toy.py has no function 'zebra'"):
+    with pytest.raises(TaskError, match=r"^optimizer: toy\.py has no function 'zebra'"):
         load_function("toy.py:zebra", "optimizer")

@@ -127,7 +127,7 @@ def run_batch(task: Task, model: torch.nn.Module, batch: Any) -> Outcome:
     with user_code("calling the model"):
         output = model(inputs)
     assert task.loss is not None
-    with user_code(f"calling the task's loss{_shapes(output, target)}"):
+    with user_code(lambda: f"calling the task's loss{_shapes(output, target)}"):
         loss = task.loss(output, target)
     if not isinstance(loss, torch.Tensor):
         raise TaskError(f"Task.loss: expected it to return a Tensor, got {type(loss).__name__}")

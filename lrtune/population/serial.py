@@ -178,7 +178,7 @@ class _Slot:
             )
         with user_code("backpropagating the loss"):
             loss.backward()  # type: ignore[no-untyped-call]
-        with user_code(f"stepping {type(self._optimizer).__name__}"):
+        with user_code("stepping the optimizer"):
             self._optimizer.step()
         self._steps_done += 1
         return loss.detach()

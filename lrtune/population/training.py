@@ -131,8 +131,11 @@ def _measure(population: Population, runs: list[Run], splits: list[str], epoch: 
         row: dict[str, float | int | None] = {"epoch": epoch, "step": run.steps}
         row |= {f"{split}_loss": _finite(measured[split].loss[index]) for split in splits}
         row |= {name: _finite(values[index]) for name, values in metrics.items()}
-        # A loss that is not finite after an epoch of finite minibatches is a divergence in its last step.
-        run.diverged = run.diverged or row["train_loss"] is None
+        # A loss that is not finite after an epoch of finite minibatches is a divergence in its last step; one that
+        # was not before any training is the data's fault.
+        first = run.curve.evaluations[0] if run.curve.evaluations else row
+        lost = [name for name in ("train_loss", "val_loss") if row.get(name) is None and first.get(name) is not None]
+        run.diverged = run.diverged or bool(lost) or row["train_loss"] is None
         run.curve.evaluations.append(row)
 
 

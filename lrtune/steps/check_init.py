@@ -10,12 +10,13 @@ import torch
 from lrtune.checks import examples as example_checks
 from lrtune.checks import gradients as gradient_checks
 from lrtune.checks import initial_loss as loss_checks
-from lrtune.errors import TaskError, user_code
+from lrtune.data.nest import map_nest
+from lrtune.errors import TaskError, UserCodeError, user_code
 from lrtune.population.evaluation import in_mode
 from lrtune.population.program import run_batch, split_pair
 from lrtune.probes.examples import not_finite
 from lrtune.probes.initialisation import InitialLoss, gradients, initial_loss
-from lrtune.probes.loss_family import declared_family, ignored_index
+from lrtune.probes.loss_family import FAMILIES, LossFamily, declared_family, ignored_index
 from lrtune.random_state import seeded
 from lrtune.results import Finding, StepResult
 
@@ -70,7 +71,12 @@ def _measured(
 ) -> StepResult:
     program, seed = context.program, context.config.seed
     with seeded(seed), in_mode(model, training=True):
-        first = run_batch(program.task, model, batches[0])
+        try:
+            first = run_batch(program.task, model, batches[0])
+        except UserCodeError:
+            if crashed := list(_labels_behind_the_crash(context, model, batches)):
+                return StepResult("check-init", crashed, summary)
+            raise
         if wrong := loss_checks.loss_not_scalar(list(first.loss.shape)):
             return StepResult("check-init", [wrong], summary)
         # Before the mode ends: putting running statistics back would spoil the graph.
@@ -138,14 +144,25 @@ def _data_findings(context: Context, model: torch.nn.Module, batches: Sequence[A
     ]
     yield from (finding for finding in judged if finding)
     if not any(judged):
-        yield from _target_findings(context, model, pairs)
+        yield from _target_findings(context, model, pairs, declared_family(context.task.loss))
+
+
+def _labels_behind_the_crash(
+    context: Context, model: torch.nn.Module, batches: Sequence[Any]
+) -> Iterator[Finding]:
+    """Judge integer targets as labels where a loss of the user's own has raised on them."""
+    if context.task.loss is None or declared_family(context.task.loss) is not None:
+        return
+    pairs = [split_pair(batch) for batch in batches]
+    target = pairs[0][1]
+    if isinstance(target, torch.Tensor) and not target.is_floating_point():
+        yield from _target_findings(context, model, pairs, FAMILIES[0])
 
 
 def _target_findings(
-    context: Context, model: torch.nn.Module, pairs: list[tuple[Any, Any]]
+    context: Context, model: torch.nn.Module, pairs: list[tuple[Any, Any]], family: LossFamily | None
 ) -> Iterator[Finding]:
     """Judge labels against the width of the output, which one forward pass tells; the loss is not called."""
-    family = declared_family(context.task.loss)
     if family is None:
         return
     with seeded(context.config.seed), in_mode(model, training=True), torch.no_grad():
@@ -162,5 +179,6 @@ def _target_findings(
 
 
 def _forward(model: torch.nn.Module, inputs: Any) -> Any:
+    inputs = map_nest(torch.clone, inputs)  # an operation in place would change what is measured next
     with user_code("calling the model"):
         return model(inputs)

@@ -86,7 +86,9 @@ class _Grid:
             raise self._failures[0][1]
 
     def _add(self, run: Run) -> None:
-        name = f"coarse-{len(self._trials):03d}"
+        # Not the count: of an unfinished grid the failed cells are left out, and their numbers with them.
+        taken = [int(name.rsplit("-", 1)[1]) for name in self._curves]
+        name = f"coarse-{max(taken, default=-1) + 1:03d}"
         self._curves[name] = run.curve
         self._trials.append(trial_of(run, name))
         if run.failure:

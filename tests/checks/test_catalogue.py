@@ -35,7 +35,12 @@ def trees() -> list[ast.Module]:
 
 def is_call_of(node: ast.AST, names: set[str]) -> bool:
     """Say whether this is a call of one of some functions, with an argument."""
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names and bool(node.args)
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in names
+        and bool(node.args)
+    )
 
 
 def codes_in_the_code() -> set[str]:
@@ -54,7 +59,9 @@ def codes_in_the_code() -> set[str]:
             for call in ast.walk(function):
                 if is_call_of(call, reporting):
                     first = call.args[0]
-                    found |= assigned.get(first.id, set()) if isinstance(first, ast.Name) else strings_of(first)
+                    found |= (
+                        assigned.get(first.id, set()) if isinstance(first, ast.Name) else strings_of(first)
+                    )
     return found
 
 
@@ -78,7 +85,15 @@ def test_every_entry_is_used() -> None:
 @pytest.mark.parametrize("entry", catalogue().values(), ids=lambda entry: entry.code)
 def test_entries_are_whole(entry: Entry) -> None:
     """Every code has title, reason, measurement, threshold, source, causes and fix."""
-    for text in (entry.title, entry.why, entry.measured, entry.threshold, entry.source, entry.fix, *entry.causes):
+    for text in (
+        entry.title,
+        entry.why,
+        entry.measured,
+        entry.threshold,
+        entry.source,
+        entry.fix,
+        *entry.causes,
+    ):
         assert text.strip() == text
         assert len(text) > 3
     assert entry.causes
@@ -90,7 +105,9 @@ def test_entries_are_whole(entry: Entry) -> None:
 def test_severities_are_the_designs() -> None:
     """Codes that the design calls warnings are warnings, those without a mark errors; a new one is an info."""
     assert {code for code, entry in catalogue().items() if entry.severity == "warning"} == WARNINGS
-    assert {code for code, entry in catalogue().items() if entry.severity == "info"} == {"expectation-unknown"}
+    assert {code for code, entry in catalogue().items() if entry.severity == "info"} == {
+        "expectation-unknown"
+    }
 
 
 def test_findings_take_the_catalogues_texts() -> None:

@@ -95,10 +95,12 @@ def test_nonfinite_counts() -> None:
         (gradients.nonfinite_gradient, Gradients(True, 9, 9, [], ["a"]), "nonfinite-gradient"),
         (gradients.nonfinite_gradient, Gradients(True, 9, 9), None),
     ],
-    ids=lambda value: getattr(value, "__name__", str(value) if value is None or isinstance(value, str) else ""),
+    ids=lambda value: getattr(
+        value, "__name__", str(value) if value is None or isinstance(value, str) else ""
+    ),
 )
 def test_gradients(check: Any, seen: Gradients, expected: str | None) -> None:
-    """One cause, one code: a frozen model is not also called detached, a detached loss not full of unused parameters."""
+    """One cause, one code: a frozen model is not also detached, a detached loss has no unused parameters."""
     assert code(check(seen)) == expected
 
 
@@ -130,10 +132,12 @@ def seen_loss(mean: float, error: float | None = 0.0, std: float | None = None) 
     ],
 )
 def test_initial_loss(mean: float, error: float | None, high: bool, low: bool) -> None:
-    """The loss may lie between 0.9 times the best constant's and what sane outputs explain, plus three standard errors."""
+    """The loss lies between 0.9 times the best constant's and what sane outputs explain, within three errors."""
     seen = seen_loss(mean, error)
     assert code(initial_loss.initial_loss_high(seen)) == ("initial-loss-high" if high else None)
-    assert code(initial_loss.initial_loss_low(seen, pretrained=False)) == ("initial-loss-low" if low else None)
+    assert code(initial_loss.initial_loss_low(seen, pretrained=False)) == (
+        "initial-loss-low" if low else None
+    )
     assert initial_loss.initial_loss_low(seen, pretrained=True) is None
 
 
@@ -227,7 +231,9 @@ EDGE = sweep(lowest=98, diverged=None)
         pytest.param(learning_rate.diverges_everywhere, [AT_ONCE, sweep(), sweep()], None, id="one at once"),
         pytest.param(learning_rate.never_diverged, [OPEN] * 3, "never-diverged", id="none diverges"),
         pytest.param(learning_rate.never_diverged, [OPEN, OPEN, sweep()], None, id="one diverges"),
-        pytest.param(learning_rate.best_at_range_edge, [EDGE] * 3, "best-at-range-edge", id="lowest at the end"),
+        pytest.param(
+            learning_rate.best_at_range_edge, [EDGE] * 3, "best-at-range-edge", id="lowest at the end"
+        ),
         pytest.param(learning_rate.best_at_range_edge, [sweep()] * 3, None, id="lowest inside"),
     ],
 )
@@ -341,7 +347,9 @@ def test_one_seed_is_no_sample() -> None:
 def test_false_alarms_of_the_t_test() -> None:
     """Without any difference about 5% of tests find one: over 2000 draws of 5 seeds, 3% to 7%."""
     draw = np.random.default_rng(0)
-    found = [grid.within_seed_noise(draw.standard_normal(5), draw.standard_normal(5)) is None for _ in range(2000)]
+    found = [
+        grid.within_seed_noise(draw.standard_normal(5), draw.standard_normal(5)) is None for _ in range(2000)
+    ]
     assert 0.03 < np.mean(found) < 0.07
 
 

@@ -119,7 +119,7 @@ COARSE = ["grid", "--coarse", "--set", "coarse.lr=[0.1]"]
             ["overfit"], "optimizer", "optimizer", "RuntimeError while calling the task's op", id="optimizer"
         ),
         pytest.param(
-            ["overfit"], "optimizer_step", "optimizer-step", "RuntimeError while stepping Opt", id="its step"
+            ["overfit"], "optimizer_step", "optimizer-step", "RuntimeError while stepping", id="its step"
         ),
         pytest.param(COARSE, "validation", "getitem", "IndexError while reading ", id="validation data"),
         pytest.param(

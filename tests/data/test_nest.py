@@ -76,7 +76,9 @@ def test_scalars_come_after_rows() -> None:
 @pytest.mark.parametrize(
     ("one", "other", "equal"),
     [
-        pytest.param(torch.tensor([1.0, torch.nan]), torch.tensor([1.0, torch.nan]), True, id="NaN equals NaN"),
+        pytest.param(
+            torch.tensor([1.0, torch.nan]), torch.tensor([1.0, torch.nan]), True, id="NaN equals NaN"
+        ),
         pytest.param(torch.zeros(2), torch.zeros(3), False, id="shape"),
         pytest.param(torch.zeros(2), torch.zeros(2, dtype=torch.float64), False, id="dtype"),
         pytest.param((TWO, TWO), (TWO,), False, id="length"),

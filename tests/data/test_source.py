@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -8,7 +8,6 @@ import torch
 from programs import CPU, generator
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
-from lrtune.data.batches import Batches
 from lrtune.data.loaded import DatasetBatches, IterableBatches
 from lrtune.data.nest import equal_nests, tensors_of
 from lrtune.data.resident import ResidentBatches, shuffled
@@ -16,6 +15,9 @@ from lrtune.data.source import as_batches
 from lrtune.errors import TaskError, UserCodeError
 from lrtune.progress import Silent
 from lrtune.random_state import preserved
+
+if TYPE_CHECKING:
+    from lrtune.data.batches import Batches
 
 COUNT, SIZE = 23, 5
 NUMBERS = torch.arange(COUNT, dtype=torch.float32)
@@ -237,7 +239,10 @@ def test_opening_reads_only_a_probe() -> None:
 def test_users_loader_is_used_as_it_is() -> None:
     """A DataLoader's batch size, drop_last and collate function hold."""
     loader = DataLoader(
-        TensorDataset(NUMBERS), 4, drop_last=True, collate_fn=lambda rows: torch.stack([row[0] for row in rows]) * 10
+        TensorDataset(NUMBERS),
+        4,
+        drop_last=True,
+        collate_fn=lambda rows: torch.stack([row[0] for row in rows]) * 10,
     )
     batches = opened(loader)
     assert [len(batch) for batch in batches.epoch(0, 0)] == [4] * 5
@@ -298,7 +303,9 @@ class Custom:
         yield from NUMBERS.split(10)
 
 
-@pytest.mark.parametrize("data", [list(NUMBERS.split(10)), tuple(NUMBERS.split(10)), Custom()], ids=["list", "tuple", "custom"])
+@pytest.mark.parametrize(
+    "data", [list(NUMBERS.split(10)), tuple(NUMBERS.split(10)), Custom()], ids=["list", "tuple", "custom"]
+)
 def test_re_iterables(data: Any) -> None:
     """A list of batches or another re-iterable is read in its own order, each time from the start."""
     batches = opened(data)
@@ -306,7 +313,11 @@ def test_re_iterables(data: Any) -> None:
     assert batches.counted() == 3
 
 
-@pytest.mark.parametrize("make", [lambda: DataLoader(TensorDataset(NUMBERS), 64, drop_last=True), Custom], ids=["drop_last", "custom"])
+@pytest.mark.parametrize(
+    "make",
+    [lambda: DataLoader(TensorDataset(NUMBERS), 64, drop_last=True), Custom],
+    ids=["drop_last", "custom"],
+)
 def test_no_batch_at_all(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Data that give no batch are the task's fault, and the field is named."""
     monkeypatch.setattr(Custom, "__iter__", lambda self: iter(()))
@@ -362,7 +373,11 @@ def test_reading_leaves_the_random_state() -> None:
         torch.manual_seed(1)
         np.random.seed(1)
         before = torch.get_rng_state(), np.random.get_state()[1].tolist()
-        for data in (*DATASETS.values(), Items(lambda at: torch.rand(1)), DataLoader(TensorDataset(NUMBERS), shuffle=True)):
+        for data in (
+            *DATASETS.values(),
+            Items(lambda at: torch.rand(1)),
+            DataLoader(TensorDataset(NUMBERS), shuffle=True),
+        ):
             batches = opened(data)
             list(batches.epoch(0, 0))
             batches.subset(5, 0)

@@ -4,7 +4,17 @@ from typing import Any
 
 import pytest
 import torch
-from programs import Constant, accuracy, batches_of, blob_task, blobs, generator, linear_data, linear_task, mlp
+from programs import (
+    Constant,
+    accuracy,
+    batches_of,
+    blob_task,
+    blobs,
+    generator,
+    linear_data,
+    linear_task,
+    mlp,
+)
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
@@ -41,7 +51,9 @@ def test_large_outputs_are_averaged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lrtune.population.evaluation._JOINED_BYTES", 10)
     data, model = blobs(10), mlp()
     _, metrics = evaluate_model(blob_task(), model, batches_of(data, 4))
-    assert metrics["accuracy"] == pytest.approx(float(accuracy(model(data.tensors[0]), data.tensors[1])), rel=1e-6)
+    assert metrics["accuracy"] == pytest.approx(
+        float(accuracy(model(data.tensors[0]), data.tensors[1])), rel=1e-6
+    )
 
 
 def test_outputs_of_varying_length() -> None:
@@ -99,7 +111,9 @@ def test_modes_and_buffers_are_put_back(training: bool) -> None:
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
-@pytest.mark.parametrize("metric", [lambda o, t: o.nothing, lambda o, t: 1 / 0], ids=["attribute", "division"])
+@pytest.mark.parametrize(
+    "metric", [lambda o, t: o.nothing, lambda o, t: 1 / 0], ids=["attribute", "division"]
+)
 def test_metrics_that_raise(metric: Any) -> None:
     """A metric that raises is the user's code, and named."""
     with pytest.raises(UserCodeError, match="calling the metric 'mine'"):

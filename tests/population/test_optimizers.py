@@ -17,9 +17,13 @@ from lrtune.population.optimizers import optimizer_factory
         pytest.param({"name": "LBFGS"}, "LBFGS needs a closure", id="needs a closure"),
         pytest.param({"name": "adm"}, r"has no 'adm'; did you mean 'adam'\?", id="unknown name"),
         pytest.param({"name": "Optimizer"}, "has no 'Optimizer'", id="the base class"),
-        pytest.param({"name": "sgd", "momentun": 0.9}, "takes no such keyword; did you mean 'momentum'", id="keyword"),
+        pytest.param(
+            {"name": "sgd", "momentun": 0.9}, "takes no such keyword; did you mean 'momentum'", id="keyword"
+        ),
         pytest.param({"name": "sgd", "params": []}, "optimizer.params", id="params"),
-        pytest.param({"name": "sgd", "nesterov": True}, "refuses its settings", id="settings that do not fit"),
+        pytest.param(
+            {"name": "sgd", "nesterov": True}, "refuses its settings", id="settings that do not fit"
+        ),
         pytest.param({"name": "adam", "betas": [2.0, 0.9]}, "refuses its settings", id="value out of range"),
     ],
 )
@@ -36,7 +40,9 @@ def test_searched_keys_are_refused(key: str) -> None:
         OptimizerConfig(name="sgd", **{key: 0.1})
 
 
-@pytest.mark.parametrize("name", ["sgd", "SGD", "adamw", "AdamW", "RMSprop", "nadam", "RAdam", "Adadelta", "Rprop"])
+@pytest.mark.parametrize(
+    "name", ["sgd", "SGD", "adamw", "AdamW", "RMSprop", "nadam", "RAdam", "Adadelta", "Rprop"]
+)
 def test_by_name(name: str) -> None:
     """Any class of torch.optim is found by its name in any case; without a decay of its own it is told none."""
     program = program_of(blob_task(), name=name)
@@ -67,7 +73,9 @@ def test_by_file() -> None:
 
     def load(name: str, role: str) -> Any:
         assert (name, role) == ("mine.py:make", "optimizer")
-        return lambda model, lr, wd, momentum: torch.optim.SGD(model.parameters(), lr, momentum, weight_decay=wd)
+        return lambda model, lr, wd, momentum: torch.optim.SGD(
+            model.parameters(), lr, momentum, weight_decay=wd
+        )
 
     factory, decays = optimizer_factory(blob_task(), config, load)
     assert decays

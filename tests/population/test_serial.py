@@ -1,22 +1,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from programs import CPU, batches_of, blob_task, blobs, linear_task, mlp, program_of, quadratic_task, trained_alone
+from programs import (
+    CPU,
+    batches_of,
+    blob_task,
+    blobs,
+    linear_task,
+    mlp,
+    program_of,
+    quadratic_task,
+    trained_alone,
+)
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
-import lrtune
 from lrtune.data.batches import Batches, FixedBatches
 from lrtune.data.resident import ResidentBatches
 from lrtune.errors import TaskError, UserCodeError
 from lrtune.population.protocol import Member
 from lrtune.population.serial import SerialPopulation
 from lrtune.progress import Silent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import lrtune
 
 STEPS = 40  # over two epochs of batches, and over one block of the engine
 
@@ -26,7 +39,9 @@ def batches() -> Batches:
     return ResidentBatches(blobs(90), 7, CPU, Silent())
 
 
-def population(task: lrtune.Task, members: list[Member], optimizer: dict[str, Any] | None = None) -> SerialPopulation:
+def population(
+    task: lrtune.Task, members: list[Member], optimizer: dict[str, Any] | None = None
+) -> SerialPopulation:
     """Members of a task over the classes' examples."""
     val = batches_of(blobs(48, seed=1), 16)
     return SerialPopulation(program_of(task, **optimizer or {}), members, batches(), {"val": val})
@@ -58,7 +73,9 @@ class Noisy(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(4, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, 3))
+        self.layers = nn.Sequential(
+            nn.Linear(4, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, 3)
+        )
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return logits."""
@@ -93,7 +110,12 @@ class Counting(nn.Module):
         return self.layer(inputs) * (1 + 0.01 * self.moved + 0.01 * self.replaced)
 
 
-MEMBERS = [Member(0.03, 0.0, 0, 0), Member(0.01, 0.01, 1, 0), Member(0.002, 0.1, 2, 5), Member(0.03, 0.01, 0, 5)]
+MEMBERS = [
+    Member(0.03, 0.0, 0, 0),
+    Member(0.01, 0.01, 1, 0),
+    Member(0.002, 0.1, 2, 5),
+    Member(0.03, 0.01, 0, 5),
+]
 OPTIMIZERS: dict[str, dict[str, Any]] = {
     "sgd": {"name": "sgd"},
     "momentum": {"name": "sgd", "momentum": 0.9},
@@ -104,7 +126,11 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     "adagrad": {"name": "adagrad"},
     "another class of torch.optim": {"name": "NAdam"},
 }
-MODELS: dict[str, Callable[[], nn.Module]] = {"plain": mlp, "dropout and batch norm": Noisy, "in place": InPlace}
+MODELS: dict[str, Callable[[], nn.Module]] = {
+    "plain": mlp,
+    "dropout and batch norm": Noisy,
+    "in place": InPlace,
+}
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
@@ -225,7 +251,9 @@ def equal_with_nan(one: Tensor, other: Tensor) -> bool:
 
 def linear_like() -> lrtune.Task:
     """Squared error on one-hot labels, which a huge rate sends to infinity."""
-    return blob_task(model=Exploding, loss=lambda output, target: F.mse_loss(output, F.one_hot(target, 3).float()))
+    return blob_task(
+        model=Exploding, loss=lambda output, target: F.mse_loss(output, F.one_hot(target, 3).float())
+    )
 
 
 class Choosy(nn.Linear):
@@ -306,12 +334,18 @@ def test_unusable_tasks(fields: dict[str, Any], error: type[Exception], message:
 
 def test_batches_must_be_pairs() -> None:
     """A loss needs (input, target); a dict batch is told apart and `step` suggested."""
-    trained = SerialPopulation(program_of(linear_task()), [Member(0.1)], FixedBatches([{"x": torch.ones(1)}]), {})
+    trained = SerialPopulation(
+        program_of(linear_task()), [Member(0.1)], FixedBatches([{"x": torch.ones(1)}]), {}
+    )
     with pytest.raises(TaskError, match=r"a dict with the keys 'x'; use Task\.step"):
         trained.advance(1)
 
 
-@pytest.mark.parametrize("model", [lambda net=mlp(): net, lambda layer=nn.Linear(4, 3): nn.Sequential(layer)], ids=["module", "layer"])
+@pytest.mark.parametrize(
+    "model",
+    [lambda net=mlp(): net, lambda layer=nn.Linear(4, 3): nn.Sequential(layer)],
+    ids=["module", "layer"],
+)
 def test_models_must_be_fresh(model: Callable[[], nn.Module]) -> None:
     """A `model` that hands out the same module or parameters at each call is refused."""
     with pytest.raises(TaskError, match="two calls returned the same module"):

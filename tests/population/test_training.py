@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -9,13 +9,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 from torch.utils.data import DataLoader
 
-import lrtune
 from lrtune.data.source import open_data
 from lrtune.errors import UserCodeError
 from lrtune.population.planner import group_size
 from lrtune.population.protocol import Member
 from lrtune.population.training import Run, train_members
 from lrtune.progress import Silent
+
+if TYPE_CHECKING:
+    import lrtune
 
 EPOCHS, SIZE = 3, 16
 PER_EPOCH = 6  # 96 examples
@@ -42,7 +44,13 @@ def diverging(output: Tensor, target: Tensor) -> Tensor:
 def test_a_whole_training() -> None:
     """A run holds each step's loss and an evaluation at initialisation and after each epoch, and learns."""
     run = trained(blob_task(), [Member(0.5)])[0.5]
-    assert (run.steps, len(run.curve.loss), run.finished, run.diverged, run.failure) == (18, 18, True, False, None)
+    assert (run.steps, len(run.curve.loss), run.finished, run.diverged, run.failure) == (
+        18,
+        18,
+        True,
+        False,
+        None,
+    )
     rows = run.curve.evaluations
     assert [(row["epoch"], row["step"]) for row in rows] == [(0, 0), (1, 6), (2, 12), (3, 18)]
     assert [set(row) for row in rows] == [{"epoch", "step", "train_loss", "val_loss", "accuracy"}] * 4

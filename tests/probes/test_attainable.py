@@ -26,7 +26,9 @@ def aim_of(loss: Any, inputs: Tensor, output: Tensor, target: Tensor) -> Any:
     ("inputs", "labels", "accuracy", "loss"),
     [
         pytest.param([0, 1, 2, 3], [0, 1, 2, 0], 1.0, 0.0, id="all inputs differ"),
-        pytest.param([5, 5, 5, 5], [0, 0, 0, 1], 0.75, -(0.75 * math.log(0.75) + 0.25 * math.log(0.25)), id="one input"),
+        pytest.param(
+            [5, 5, 5, 5], [0, 0, 0, 1], 0.75, -(0.75 * math.log(0.75) + 0.25 * math.log(0.25)), id="one input"
+        ),
         pytest.param([5, 5, 6, 6], [0, 1, 2, 2], 0.75, 0.5 * math.log(2), id="one pair conflicts"),
         pytest.param([5, 5, 6, 6], [1, 1, 2, 2], 1.0, 0.0, id="repeated and agreeing"),
     ],
@@ -77,13 +79,15 @@ def test_nothing_is_claimed_without_tensors(output: Any) -> None:
     [
         pytest.param(F.cross_entropy, [[1.0, 0.0], [1.0, 0.0]], [0, 1], 0.5, id="classes"),
         pytest.param(F.cross_entropy, [[1.0, 0.0], [1.0, 0.0]], [0, -100], 1.0, id="ignored"),
-        pytest.param(F.cross_entropy, [[1.0, 0.0], [1.0, 0.0]], [[0.9, 0.1], [0.2, 0.8]], 0.5, id="probabilities"),
+        pytest.param(
+            F.cross_entropy, [[1.0, 0.0], [1.0, 0.0]], [[0.9, 0.1], [0.2, 0.8]], 0.5, id="probabilities"
+        ),
         pytest.param(F.binary_cross_entropy_with_logits, [[0.3], [-0.3]], [[1.0], [1.0]], 0.5, id="logits"),
         pytest.param(F.binary_cross_entropy, [[0.3], [0.7]], [[0.0], [1.0]], 1.0, id="binary probabilities"),
     ],
 )
 def test_accuracies(loss: Any, output: Any, target: Any, share: float) -> None:
-    """lrtune's own accuracy is the share of right answers, of any kind of classification."""
+    """Lrtune's own accuracy is the share of right answers, of any kind of classification."""
     measure = accuracy_of(declared_family(loss))
     assert float(measure(torch.tensor(output), torch.tensor(target))) == pytest.approx(share)
 

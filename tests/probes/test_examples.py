@@ -14,7 +14,9 @@ NAN, INF = torch.nan, torch.inf
     ("parts", "values", "examples", "of_examples"),
     [
         pytest.param([torch.zeros(3, 2)], 0, 0, 3, id="finite"),
-        pytest.param([torch.tensor([[NAN, INF], [0, 1]]), torch.zeros(3, 2)], 2, 1, 5, id="two in one example"),
+        pytest.param(
+            [torch.tensor([[NAN, INF], [0, 1]]), torch.zeros(3, 2)], 2, 1, 5, id="two in one example"
+        ),
         pytest.param([(torch.tensor([NAN, 0]), torch.tensor([NAN, INF]))], 3, 2, 2, id="two tensors"),
         pytest.param([torch.tensor([1, 2])], 0, 0, 2, id="integers"),
         pytest.param([{"x": torch.tensor([NAN]), "y": torch.tensor([1])}], 1, 1, 1, id="dict"),

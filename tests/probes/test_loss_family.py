@@ -36,9 +36,21 @@ def weighted_prior() -> float:
 CASES = {
     "cross-entropy": (F.cross_entropy, LOGITS, LABELS, ENTROPY, math.log(3)),
     "module": (nn.CrossEntropyLoss(), LOGITS, LABELS, ENTROPY, math.log(3)),
-    "label smoothing": (nn.CrossEntropyLoss(label_smoothing=0.3), LOGITS, LABELS, smoothed_prior(), math.log(3)),
+    "label smoothing": (
+        nn.CrossEntropyLoss(label_smoothing=0.3),
+        LOGITS,
+        LABELS,
+        smoothed_prior(),
+        math.log(3),
+    ),
     "probabilities": (F.cross_entropy, LOGITS, F.one_hot(LABELS).float(), ENTROPY, math.log(3)),
-    "images": (F.cross_entropy, torch.zeros(6, 3, 4, 4), LABELS[:, None, None].expand(6, 4, 4), ENTROPY, math.log(3)),
+    "images": (
+        F.cross_entropy,
+        torch.zeros(6, 3, 4, 4),
+        LABELS[:, None, None].expand(6, 4, 4),
+        ENTROPY,
+        math.log(3),
+    ),
     "log-likelihood": (F.nll_loss, LOGITS.log_softmax(1), LABELS, ENTROPY, math.log(3)),
     "binary logits": (F.binary_cross_entropy_with_logits, torch.zeros(4, 1), BITS, BIT_ENTROPY, math.log(2)),
     "binary": (F.binary_cross_entropy, torch.full((4, 1), 0.3), BITS, BIT_ENTROPY, math.log(2)),
@@ -65,10 +77,16 @@ def test_class_weights() -> None:
     """Class weights are in the number, also where they make the prior worse than equal logits."""
     loss = nn.CrossEntropyLoss(weight=WEIGHTS)
     theory = expectation(declared_family(loss), loss, LOGITS, LABELS)
-    assert sorted([theory.low, theory.high]) == pytest.approx(sorted([weighted_prior(), math.log(3)]), rel=1e-4)
+    assert sorted([theory.low, theory.high]) == pytest.approx(
+        sorted([weighted_prior(), math.log(3)]), rel=1e-4
+    )
 
 
-@pytest.mark.parametrize("make", [nn.CrossEntropyLoss, lambda **keys: functools.partial(F.cross_entropy, **keys)], ids=["module", "partial"])
+@pytest.mark.parametrize(
+    "make",
+    [nn.CrossEntropyLoss, lambda **keys: functools.partial(F.cross_entropy, **keys)],
+    ids=["module", "partial"],
+)
 def test_ignored_labels_do_not_count(make: Any) -> None:
     """Labels that the loss ignores are left out of the prior."""
     loss = make(ignore_index=2)
@@ -88,7 +106,7 @@ def test_ignored_labels_do_not_count(make: Any) -> None:
     ids=["function", "partial", "module", "partial of a partial"],
 )  # fmt: skip
 def test_declared(loss: Any) -> None:
-    """torch's own losses are known as functions, modules and partials of them."""
+    """Torch's own losses are known as functions, modules and partials of them."""
     assert declared_family(loss).name == "squared error"
 
 
@@ -113,7 +131,10 @@ def test_matching_by_value(loss: Any, output: Tensor, target: Tensor, low: float
 
 def test_language_models_match() -> None:
     """Logits with the classes last against token targets are cross-entropy, flattened or not."""
-    logits, tokens = torch.randn(2, 5, 7, generator=generator(1)), torch.randint(7, (2, 5), generator=generator(2))
+    logits, tokens = (
+        torch.randn(2, 5, 7, generator=generator(1)),
+        torch.randint(7, (2, 5), generator=generator(2)),
+    )
     value = float(F.cross_entropy(logits.flatten(0, 1), tokens.flatten()))
     for output in (logits, logits.flatten(0, 1)):
         family = matching_family(value, output, tokens)
@@ -121,7 +142,9 @@ def test_language_models_match() -> None:
         assert expectation(family, None, output, tokens).high == pytest.approx(math.log(7))
 
 
-@pytest.mark.parametrize("output", [None, (LOGITS, LOGITS), {"logits": LOGITS}], ids=["none", "tuple", "dict"])
+@pytest.mark.parametrize(
+    "output", [None, (LOGITS, LOGITS), {"logits": LOGITS}], ids=["none", "tuple", "dict"]
+)
 def test_outputs_that_are_no_tensor(output: Any) -> None:
     """Nothing is claimed of outputs that are no tensor."""
     assert matching_family(1.0, output, LABELS) is None

@@ -11,7 +11,9 @@ RATES = sweep_rates(1e-7, 10.0, 100)
 SEEDS = range(8)
 
 
-def valley(noise: float, seed: int, offset: float = 0.0, falls: float = 1e-3, diverges: float = 0.3) -> list[float]:
+def valley(
+    noise: float, seed: int, offset: float = 0.0, falls: float = 1e-3, diverges: float = 0.3
+) -> list[float]:
     """A made-up sweep: flat at 2, falling around one rate to 0.5, exploding past another."""
     draw = np.random.default_rng(seed)
     rates = np.asarray(RATES)
@@ -26,7 +28,9 @@ def test_rates() -> None:
     assert len(RATES) == 100
 
 
-@pytest.mark.parametrize("offset", [0.0, -5.0, -1.25, 100.0], ids=["positive", "negative", "across zero", "large"])
+@pytest.mark.parametrize(
+    "offset", [0.0, -5.0, -1.25, 100.0], ids=["positive", "negative", "across zero", "large"]
+)
 @pytest.mark.parametrize("noise", [0.0, 0.05, 0.15])
 def test_landmarks(noise: float, offset: float) -> None:
     """With noise up to a tenth of the fall, on 8 seeds: the rate lies between fall and divergence, each near its truth.
@@ -109,7 +113,9 @@ def test_smoothing_keeps_constants_and_lines() -> None:
 
 def test_noise_is_the_standard_error() -> None:
     """The noise told is the standard deviation of a smoothed value of pure noise, within 15% over 200 draws."""
-    draws = [smooth(np.asarray(RATES), np.random.default_rng(seed).standard_normal(100)) for seed in range(200)]
+    draws = [
+        smooth(np.asarray(RATES), np.random.default_rng(seed).standard_normal(100)) for seed in range(200)
+    ]
     spread_of_values = np.std([values[50] for values, _ in draws])
     assert np.mean([noise for _, noise in draws]) == pytest.approx(spread_of_values, rel=0.15)
 

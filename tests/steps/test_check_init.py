@@ -22,6 +22,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 from torch.utils.data import TensorDataset
 
 import lrtune
+from lrtune.errors import UserCodeError
 from lrtune.steps.check_init import check_init
 
 SEEDS = range(5)
@@ -178,7 +179,9 @@ HEALTHY = {
     "zero gamma": lambda: blob_task(model=Residual),
     "tied weights": lambda: lrtune.Task(**{**vars_of(language_task()), "model": Tied}),
     "regression": lambda: linear_task(model=lambda: nn.Linear(4, 1), train=linear_data(300)),
-    "list of batches": lambda: blob_task(train=list(zip(*(t.split(24) for t in blobs().tensors), strict=True))),
+    "list of batches": lambda: blob_task(
+        train=list(zip(*(t.split(24) for t in blobs().tensors), strict=True))
+    ),
     "one example a batch": lambda: blob_task(train=[(x[None], y[None]) for x, y in blobs()]),
 }
 
@@ -252,7 +255,9 @@ def test_the_users_own_expectation(expected: float, found: list[str]) -> None:
     assert (result.summary["expected_low"], result.summary["expected_high"]) == (expected, expected)
 
 
-@pytest.mark.parametrize("loss", [lambda o, t: F.cross_entropy(o, t) + o.pow(2).mean() + 1, lambda o, t: o.exp().mean()])
+@pytest.mark.parametrize(
+    "loss", [lambda o, t: F.cross_entropy(o, t) + o.pow(2).mean() + 1, lambda o, t: o.exp().mean()]
+)
 def test_unknown_losses_say_so(loss: Any) -> None:
     """A loss that is none of torch's is shown, not judged."""
     result = checked(blob_task(loss=loss))
@@ -293,6 +298,29 @@ def test_faulty_data_are_findings(loss: Any, inputs: Tensor, target: Tensor, exp
     assert codes(result) == [expected]
     assert result.verdict == "fail"
     assert result.summary["initial_loss"] is None
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        pytest.param(LABELS + 1, "target-out-of-range", id="labels from one"),
+        pytest.param(LABELS.int(), "target-dtype", id="int32 labels"),
+    ],
+)
+def test_faulty_labels_of_a_wrapped_loss(target: Tensor, expected: str) -> None:
+    """Where a loss of the user's own crashes on integer labels that no class has, the labels are the finding."""
+    task = blob_task(loss=lambda o, t: F.cross_entropy(o, t), train=TensorDataset(INPUTS, target), metrics={})
+    result = checked(task)
+    assert codes(result) == [expected]
+    assert result.verdict == "fail"
+
+
+@pytest.mark.parametrize("target", [LABELS, LABELS.float()], ids=["healthy labels", "floating point"])
+def test_other_crashes_are_the_users(target: Tensor) -> None:
+    """A loss that raises on sound labels, or on real targets, is the user's code and not a finding."""
+    task = blob_task(loss=lambda o, t: o.nothing, train=TensorDataset(INPUTS, target), metrics={})
+    with pytest.raises(UserCodeError, match="calling the task's loss"):
+        checked(task)
 
 
 def test_nan_in_the_dict_of_a_step() -> None:

@@ -1,15 +1,28 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from programs import Constant, batches_of, blob_task, blobs, codes, context_of, linear_data, linear_task, mlp, quadratic_task
+from programs import (
+    Constant,
+    batches_of,
+    blob_task,
+    blobs,
+    codes,
+    context_of,
+    linear_data,
+    linear_task,
+    mlp,
+    quadratic_task,
+)
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
-import lrtune
 from lrtune.steps.find_lr import find_lr
+
+if TYPE_CHECKING:
+    import lrtune
 
 
 def found(task: lrtune.Task, **keys: Any) -> lrtune.StepResult:
@@ -55,7 +68,11 @@ def test_known_stability_bound(seed: int, scale: float) -> None:
     assert loss.item() < 0.5 * first
 
 
-@pytest.mark.parametrize("optimizer", [{"name": "sgd", "momentum": 0.9}, {"name": "adam"}, {"name": "adamw"}], ids=lambda o: o["name"])
+@pytest.mark.parametrize(
+    "optimizer",
+    [{"name": "sgd", "momentum": 0.9}, {"name": "adam"}, {"name": "adamw"}],
+    ids=lambda o: o["name"],
+)
 def test_classifier(optimizer: dict[str, Any]) -> None:
     """A classifier's suggestion trains it: within 100 steps the loss falls below half, over three seeds."""
     for seed in range(3):
@@ -115,7 +132,9 @@ def test_never_diverging() -> None:
     assert result.verdict == "warn"
 
 
-@pytest.mark.parametrize("loss", [lambda o, t: o.sum() * torch.nan, lambda o, t: o.sum() / 0], ids=["NaN", "infinite"])
+@pytest.mark.parametrize(
+    "loss", [lambda o, t: o.sum() * torch.nan, lambda o, t: o.sum() / 0], ids=["NaN", "infinite"]
+)
 def test_not_finite_from_the_first_step(loss: Any) -> None:
     """A loss that is never finite diverges everywhere, and nothing is suggested."""
     result = found(blob_task(loss=loss))
@@ -148,7 +167,9 @@ def test_the_sweep_is_the_training_of_its_rates() -> None:
         model = mlp()
         optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, weight_decay=1e-4)
         batches = list(batches_of(blobs(), 16).in_order())
-        for step, (rate, recorded) in enumerate(zip(result.details["learning_rates"], sweep["loss"], strict=True)):
+        for step, (rate, recorded) in enumerate(
+            zip(result.details["learning_rates"], sweep["loss"], strict=True)
+        ):
             if recorded is None:
                 break
             optimizer.param_groups[0]["lr"] = rate

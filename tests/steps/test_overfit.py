@@ -1,16 +1,29 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from programs import Constant, blob_task, blobs, codes, context_of, generator, language_task, linear_data, linear_task, mlp
+from programs import (
+    Constant,
+    blob_task,
+    blobs,
+    codes,
+    context_of,
+    generator,
+    language_task,
+    linear_data,
+    linear_task,
+    mlp,
+)
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 from torch.utils.data import TensorDataset
 
-import lrtune
 from lrtune.steps.overfit import RATES, overfit
+
+if TYPE_CHECKING:
+    import lrtune
 
 
 def tried(task: lrtune.Task, **keys: Any) -> lrtune.StepResult:

@@ -49,7 +49,9 @@ def test_told_rows_come_back(path: str) -> None:
     assert again.told == [{"row": 1}, {"row": 2}]
     asked = again.ask(3)
     assert not {(new.lr, new.weight_decay) for new in asked} & set(CELLS)
-    states = [trial.state for trial in optuna.load_study(study_name="refine", storage=f"sqlite:///{path}").trials]
+    states = [
+        trial.state for trial in optuna.load_study(study_name="refine", storage=f"sqlite:///{path}").trials
+    ]
     assert states[:2] == [TrialState.COMPLETE, TrialState.FAIL]
 
 
@@ -92,7 +94,9 @@ def test_trials_of_a_batch_differ() -> None:
     assert len({one.lr for one in made.ask(5)}) == 5
 
 
-@pytest.mark.parametrize("content", [b"not a database at all, but long enough to look at" * 20, b"SQLite format 3\0" + b"\1" * 500])
+@pytest.mark.parametrize(
+    "content", [b"not a database at all, but long enough to look at" * 20, b"SQLite format 3\0" + b"\1" * 500]
+)
 def test_damaged_files(tmp_path: Path, content: bytes) -> None:
     """A file that is no study is told as such."""
     place = tmp_path / "study.db"
