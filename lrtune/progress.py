@@ -19,6 +19,9 @@ class Bar(Protocol):
     def extend(self, amount: int) -> None:
         """Say that there are `amount` more units to do than was thought."""
 
+    def tell(self, text: str) -> None:
+        """Say where in the work it is, such as `cell 4 of 15`."""
+
 
 class Progress(Protocol):
     """Where steps report what they are doing."""
@@ -35,6 +38,9 @@ class _SilentBar:
         pass
 
     def extend(self, amount: int) -> None:
+        pass
+
+    def tell(self, text: str) -> None:
         pass
 
 

@@ -60,7 +60,7 @@ class RunDir:
     def __init__(self, path: str | Path, note: Callable[[str], None] = lambda text: None) -> None:
         self.path = Path(path)
         self._note = note
-        self._written: dict[str, str] = {}
+        self._written: dict[str, tuple[Curve, str]] = {}
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             # Asking by writing: permission bits say nothing of full or read-only file systems.
@@ -82,9 +82,7 @@ class RunDir:
             complete: False for what a step has so far.
         """
         result = result.stored_in(str(self.path))
-        digests = {
-            name: self.write(f"curves/{name}.csv", curve_to_csv(c)) for name, c in result.curves.items()
-        }
+        digests = {name: self._write_curve(name, curve) for name, curve in result.curves.items()}
         record = {
             **result.to_dict(),
             "complete": complete,
@@ -126,10 +124,11 @@ class RunDir:
         return Stored(result, made_from, complete)
 
     def _write_curve(self, name: str, curve: Curve) -> str:
-        """Write a curve unless this object has written just it before: a grid saves after every trial."""
-        text = curve_to_csv(curve)
-        if (digest := digest_of(text)) != self._written.get(name):
-            self._written[name] = self.write(f"curves/{name}.csv", text)
+        """Write a curve unless it was the last to be written by this name: a grid saves after every trial."""
+        written, digest = self._written.get(name, (None, ""))
+        if written is not curve:
+            digest = self.write(f"curves/{name}.csv", curve_to_csv(curve))
+            self._written[name] = (curve, digest)
         return digest
 
     def write(self, name: str, content: str | bytes) -> str:
@@ -149,6 +148,7 @@ class RunDir:
 
     def set_aside(self, path: Path, why: str) -> None:
         """Rename a damaged file so that it is neither used nor lost."""
+        self._written.pop(path.stem, None)
         aside = path.with_name(f"{path.name}.damaged")
         with contextlib.suppress(FileNotFoundError):
             path.replace(aside)
@@ -167,6 +167,7 @@ class RunDir:
     def _remove_other_curves(self, result: StepResult) -> None:
         for path in (self.path / "curves").glob(f"{curve_prefix(result.step)}-*.csv"):
             if path.stem not in result.curves:
+                self._written.pop(path.stem, None)
                 path.unlink(missing_ok=True)
 
 

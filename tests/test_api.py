@@ -37,7 +37,6 @@ def test_without_a_config_the_defaults_hold() -> None:
     """No config means every default: batches of 64 and SGD with momentum."""
     result = lrtune.check_init(blob_task())
     assert result.verdict == "pass"
-    assert result.details["batch_losses"] == pytest.approx(result.details["batch_losses"])
     assert len(result.details["batch_losses"]) == 2  # 96 examples
 
 

@@ -100,6 +100,25 @@ def test_training_afterwards_is_as_without(name: str, loader: str) -> None:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
+def test_whatever_draws(name: str) -> None:
+    """Model, loss, metric, optimizer and data may draw from any generator: the caller's stand where they stood."""
+
+    def draw(*_: Any) -> torch.Tensor:
+        return torch.rand(()) + random.random() + float(np.random.rand())
+
+    def optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+        draw()
+        return torch.optim.SGD(model.parameters(), lr, weight_decay=weight_decay)
+
+    def loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return nn.functional.cross_entropy(output, target) + 0 * draw()
+
+    before = random_states()
+    FUNCTIONS[name](blob_task(loss=loss, optimizer=optimizer, metrics={"drawn": draw}), config())
+    assert random_states() == before
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_an_exception_leaves_nothing(name: str) -> None:
     """Also after an exception in the middle of a step, caught and kept, the caller's training is as without."""
 
@@ -341,9 +360,10 @@ def test_interrupted_runs_go_on(step: str, tmp_path: Path, monkeypatch: pytest.M
                 raise KeyboardInterrupt
         return stored
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(RunDir, "save", interrupting)
-        lrtune.run(task, config(run_dir=str(tmp_path)))
+        with pytest.raises(KeyboardInterrupt):
+            lrtune.run(task, config(run_dir=str(tmp_path)))
     result = lrtune.run(task, config(run_dir=str(tmp_path)))
     at = STEPS.index(step)
     assert all(done.reused for done in result.steps[:at])
@@ -368,20 +388,50 @@ def test_a_damaged_study_is_set_aside(tmp_path: Path) -> None:
     assert any("study.db" in note for note in notes.notes)
 
 
+SHARED = mlp()  # what a task must not hand out
+
+
 # --- requests that make no sense --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        pytest.param(lambda: lrtune.check_init(mlp()), TaskError, "expected an lrtune.Task, got Sequential", id="model"),
-        pytest.param(lambda: lrtune.run(blob_task(), config(device="cuda:7")), ConfigError, "device: 'cuda:7'", id="device"),
-        pytest.param(lambda: lrtune.run(blob_task(), config(optimizer={"name": "lbfgs"})), ConfigError, "closure", id="optimizer"),
-        pytest.param(lambda: lrtune.run(blob_task(model=lambda net=mlp(): net), config()), TaskError, "same module", id="shared model"),
-        pytest.param(lambda: lrtune.check_init(blob_task(train=DataLoader(blobs(), 500, drop_last=True)), config()), TaskError, "Task.train: is empty", id="no batch"),
-        pytest.param(lambda: lrtune.check_init(linear_task(loss=lambda o, t: 1 / 0), config()), UserCodeError, "division by zero", id="loss"),
+        pytest.param(
+            lambda: lrtune.check_init(mlp()), TaskError, "expected an lrtune.Task, got Sequential", id="model"
+        ),
+        pytest.param(
+            lambda: lrtune.run(blob_task(), config(device="cuda:7")),
+            ConfigError,
+            "device: 'cuda:7'",
+            id="device",
+        ),
+        pytest.param(
+            lambda: lrtune.run(blob_task(), config(optimizer={"name": "lbfgs"})),
+            ConfigError,
+            "closure",
+            id="optimizer",
+        ),
+        pytest.param(
+            lambda: lrtune.run(blob_task(model=lambda: SHARED), config()),
+            TaskError,
+            "same module",
+            id="shared model",
+        ),
+        pytest.param(
+            lambda: lrtune.check_init(blob_task(train=DataLoader(blobs(), 500, drop_last=True)), config()),
+            TaskError,
+            "Task.train: is empty",
+            id="no batch",
+        ),
+        pytest.param(
+            lambda: lrtune.check_init(linear_task(loss=lambda o, t: 1 / 0), config()),
+            UserCodeError,
+            "division by zero",
+            id="loss",
+        ),
     ],
-)  # fmt: skip
+)
 def test_refused_requests(make: Any, error: type[Exception], message: str) -> None:
     """What cannot be measured is an error that names its cause, not a finding."""
     with pytest.raises(error, match=message):

@@ -63,6 +63,7 @@ class Terminal:
 class _Delayed:
     def __init__(self, live: Progress, label: str, total: int) -> None:
         self._live = live
+        self._label = label
         self._task = live.add_task(label, total=total)
         self._total = total
         self._since = time.monotonic()
@@ -77,3 +78,6 @@ class _Delayed:
     def extend(self, amount: int) -> None:
         self._total += amount
         self._live.update(self._task, total=self._total)
+
+    def tell(self, text: str) -> None:
+        self._live.update(self._task, description=f"{self._label}, {text}")

@@ -134,7 +134,11 @@ def _measure(population: Population, runs: list[Run], splits: list[str], epoch: 
         # A loss that is not finite after an epoch of finite minibatches is a divergence in its last step; one that
         # was not before any training is the data's fault.
         first = run.curve.evaluations[0] if run.curve.evaluations else row
-        lost = [name for name in ("train_loss", "val_loss") if row.get(name) is None and first.get(name) is not None]
+        lost = [
+            name
+            for name in ("train_loss", "val_loss")
+            if row.get(name) is None and first.get(name) is not None
+        ]
         run.diverged = run.diverged or bool(lost) or row["train_loss"] is None
         run.curve.evaluations.append(row)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lrtune.checks import grid as checks
 from lrtune.population.protocol import Member
@@ -14,6 +14,7 @@ from lrtune.steps.trials import Trial, best_of, labelled, ranked, score, trial_o
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lrtune.progress import Bar
     from lrtune.steps.context import Context
 
 HALF_DECADES = (-3, -2, -1, 0, 1)  # around the suggestion: short sweeps favour rates that are too high
@@ -68,7 +69,7 @@ class _Grid:
                 self._trials.append(trial)
                 self._curves[trial["curve"]] = done.curves[trial["curve"]] if done else Curve()
 
-    def train(self, cells: Sequence[tuple[float, float]], bar: Any) -> None:
+    def train(self, cells: Sequence[tuple[float, float]], bar: Bar) -> None:
         config = self._context.config
         known = {(trial["lr"], trial["weight_decay"]) for trial in self._trials}
         members = [
@@ -80,8 +81,11 @@ class _Grid:
         runs = train_members(
             self._context.program, members, self._context.data, config.coarse.epochs, on_steps=bar.advance
         )
+        total = len(self._trials) + len(members)
+        bar.tell(f"cell {len(self._trials) + 1} of {total}")
         for run in runs:
             self._add(run)
+            bar.tell(f"cell {min(len(self._trials) + 1, total)} of {total}")
         if self._failures and len(self._failures) == len(self._trials):
             raise self._failures[0][1]
 

@@ -89,6 +89,7 @@ class _Refinement:
             self._draw_again(without_curve, bar)
             try:
                 while len(self._rows) < self._settings.trials:
+                    bar.tell(f"trial {len(self._rows) + 1} of {self._settings.trials}")
                     self._train(self._search.ask(min(_BATCH, self._settings.trials - len(self._rows))), bar)
             finally:
                 self._search.give_back()  # after an interruption, what was asked for and not trained
@@ -144,6 +145,7 @@ class _Refinement:
             Member(row["lr"], row["weight_decay"], seed, seed) for seed in seeds for row in (coarse, best)
         ]
         bar.extend(len(members) * per_trial)
+        bar.tell(f"the best again under {len(seeds)} more seeds")
         runs = train_members(
             self._context.program, members, self._context.data, self._settings.epochs, on_steps=bar.advance
         )

@@ -20,8 +20,12 @@ EXAMPLES: dict[str, tuple[dict[str, Any], float, dict[str, float]]] = {
     "digits-mlp": ({}, math.log(10), {"accuracy": 0.96}),
     "digits-cnn": (SHORT, math.log(10), {"accuracy": 0.9}),
     "diabetes": ({**SHORT, "coarse": {"epochs": 3, "weight_decay": [0.0]}}, 1.0, {}),
-    "char-transformer": ({**SHORT, "args": {"context": 16, "sentences": 400, "width": 32, "layers": 1}}, math.log(28), {}),
-}  # fmt: skip
+    "char-transformer": (
+        {**SHORT, "args": {"context": 16, "sentences": 400, "width": 32, "layers": 1}},
+        math.log(28),
+        {},
+    ),
+}
 
 
 def loaded(name: str, changes: dict[str, Any]) -> tuple[lrtune.Task, lrtune.Config]:
@@ -56,8 +60,13 @@ def test_the_whole_recipe_passes(name: str) -> None:
     result = lrtune.run(task, config)
     assert result.verdict != "fail", codes(result)
     assert [step.step for step in result.steps] == [
-        "check-init", "overfit", "find-lr", "coarse-grid", "refine-grid", "report",
-    ]  # fmt: skip
+        "check-init",
+        "overfit",
+        "find-lr",
+        "coarse-grid",
+        "refine-grid",
+        "report",
+    ]
     initial = result.steps[0].summary
     assert initial["initial_loss"] == pytest.approx(first, rel=0.1)
     best = result.summary["best"]

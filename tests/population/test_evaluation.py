@@ -74,8 +74,12 @@ def test_a_steps_own_scalars() -> None:
     task = lrtune.Task(
         model=lambda: Constant(1.0),
         train=[torch.zeros(1)],
-        step=lambda model, batch: {"loss": model(batch).sum() * 0 + batch.mean(), "size": len(batch), "two": torch.tensor([2])},
-    )  # fmt: skip
+        step=lambda model, batch: {
+            "loss": model(batch).sum() * 0 + batch.mean(),
+            "size": len(batch),
+            "two": torch.tensor([2]),
+        },
+    )
     loss, metrics = evaluate_model(task, Constant(1.0), FixedBatches([torch.ones(3), torch.zeros(1)]))
     assert loss == pytest.approx(0.75)
     assert metrics == {"size": pytest.approx(2.5), "two": 2.0}

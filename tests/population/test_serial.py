@@ -315,17 +315,54 @@ def test_random_state_is_the_callers() -> None:
 @pytest.mark.parametrize(
     ("fields", "error", "message"),
     [
-        pytest.param({"model": lambda: 3}, TaskError, "expected it to return an nn.Module, got int", id="no module"),
+        pytest.param(
+            {"model": lambda: 3}, TaskError, "expected it to return an nn.Module, got int", id="no module"
+        ),
         pytest.param({"model": nn.ReLU}, TaskError, "ReLU has no parameters", id="no parameters"),
-        pytest.param({"optimizer": lambda m, lr, wd: None}, TaskError, "a torch.optim.Optimizer, got NoneType", id="no optimizer"),
-        pytest.param({"loss": lambda o, t: o.sum(1)}, TaskError, "expected a scalar, got a tensor of shape", id="vector loss"),
-        pytest.param({"loss": lambda o, t: 1.0}, TaskError, "expected it to return a Tensor, got float", id="float loss"),
-        pytest.param({"loss": lambda o, t: o.sum().detach()}, TaskError, "does not depend on any parameter", id="detached"),
-        pytest.param({"loss": lambda o, t: o.nothing}, UserCodeError, r"output \[7, 3\] float32, target \[7\] int64", id="loss raises"),
-        pytest.param({"train": None, "loss": None, "step": lambda m, b: {"x": 1}}, TaskError, "'loss', got the keys 'x'", id="step without loss"),
-        pytest.param({"loss": None, "step": lambda m, b: 3}, TaskError, "a Tensor or a dict, got int", id="step of a number"),
+        pytest.param(
+            {"optimizer": lambda m, lr, wd: None},
+            TaskError,
+            "a torch.optim.Optimizer, got NoneType",
+            id="no optimizer",
+        ),
+        pytest.param(
+            {"loss": lambda o, t: o.sum(1)},
+            TaskError,
+            "expected a scalar, got a tensor of shape",
+            id="vector loss",
+        ),
+        pytest.param(
+            {"loss": lambda o, t: 1.0},
+            TaskError,
+            "expected it to return a Tensor, got float",
+            id="float loss",
+        ),
+        pytest.param(
+            {"loss": lambda o, t: o.sum().detach()},
+            TaskError,
+            "does not depend on any parameter",
+            id="detached",
+        ),
+        pytest.param(
+            {"loss": lambda o, t: o.nothing},
+            UserCodeError,
+            r"output \[7, 3\] float32, target \[7\] int64",
+            id="loss raises",
+        ),
+        pytest.param(
+            {"train": None, "loss": None, "step": lambda m, b: {"x": 1}},
+            TaskError,
+            "'loss', got the keys 'x'",
+            id="step without loss",
+        ),
+        pytest.param(
+            {"loss": None, "step": lambda m, b: 3},
+            TaskError,
+            "a Tensor or a dict, got int",
+            id="step of a number",
+        ),
     ],
-)  # fmt: skip
+)
 def test_unusable_tasks(fields: dict[str, Any], error: type[Exception], message: str) -> None:
     """What cannot be trained is refused with the field's name and what was found there."""
     with pytest.raises(error, match=message):
@@ -341,9 +378,12 @@ def test_batches_must_be_pairs() -> None:
         trained.advance(1)
 
 
+SHARED = mlp()
+
+
 @pytest.mark.parametrize(
     "model",
-    [lambda net=mlp(): net, lambda layer=nn.Linear(4, 3): nn.Sequential(layer)],
+    [lambda: SHARED, lambda: nn.Sequential(SHARED[0])],
     ids=["module", "layer"],
 )
 def test_models_must_be_fresh(model: Callable[[], nn.Module]) -> None:

@@ -57,7 +57,7 @@ def test_ignored_labels_do_not_count() -> None:
 
 
 def test_language_models_by_their_prefix() -> None:
-    """For tokens, what stands up to a position is the input: equal beginnings that go on differently set the ceiling."""
+    """For tokens, what stands up to a position is the input: equal beginnings that part set the ceiling."""
     tokens = torch.tensor([[1, 2, 3], [1, 2, 4]])
     batch = {"tokens": tokens[:, :-1], "targets": tokens[:, 1:]}
     aim = attainable(language_task(), FAMILIES[0], [(torch.zeros(2, 2, 7), batch["targets"])], [batch])

@@ -102,9 +102,14 @@ def test_ignored_labels_do_not_count(make: Any) -> None:
 
 @pytest.mark.parametrize(
     "loss",
-    [F.mse_loss, functools.partial(F.mse_loss, reduction="sum"), nn.MSELoss(), functools.partial(functools.partial(F.mse_loss))],
+    [
+        F.mse_loss,
+        functools.partial(F.mse_loss, reduction="sum"),
+        nn.MSELoss(),
+        functools.partial(functools.partial(F.mse_loss)),
+    ],
     ids=["function", "partial", "module", "partial of a partial"],
-)  # fmt: skip
+)
 def test_declared(loss: Any) -> None:
     """Torch's own losses are known as functions, modules and partials of them."""
     assert declared_family(loss).name == "squared error"

@@ -53,7 +53,7 @@ def zero_head(features: int = 4, outputs: int = 3) -> nn.Module:
 
 @pytest.mark.parametrize("classes", [2, 3, 10])
 def test_zero_logits(classes: int) -> None:
-    """Zero logits over C classes give exactly ln C, which is the upper expectation; the lower is the labels' entropy."""
+    """Zero logits over C classes give exactly ln C, the upper expectation; the lower is the labels' entropy."""
     task = blob_task(model=lambda: zero_head(4, classes), train=blobs(1200, classes), metrics={})
     result = checked(task)
     assert codes(result) == []
@@ -279,16 +279,31 @@ X, Y = linear_data().tensors
 FAULTY_DATA = {
     "NaN input": (F.cross_entropy, with_value(INPUTS, torch.nan), LABELS, "nonfinite-input"),
     "infinite input": (F.cross_entropy, with_value(INPUTS, torch.inf), LABELS, "nonfinite-input"),
-    "NaN target": (F.mse_loss, INPUTS, with_value(LABELS[:, None].expand(-1, 3).float(), torch.nan), "nonfinite-target"),
+    "NaN target": (
+        F.mse_loss,
+        INPUTS,
+        with_value(LABELS[:, None].expand(-1, 3).float(), torch.nan),
+        "nonfinite-target",
+    ),
     "labels from one": (F.cross_entropy, INPUTS, LABELS + 1, "target-out-of-range"),
     "label of -1": (F.cross_entropy, INPUTS, with_value(LABELS, -1), "target-out-of-range"),
-    "label of 255 in a module": (nn.CrossEntropyLoss(), INPUTS, with_value(LABELS, 255), "target-out-of-range"),
+    "label of 255 in a module": (
+        nn.CrossEntropyLoss(),
+        INPUTS,
+        with_value(LABELS, 255),
+        "target-out-of-range",
+    ),
     "int32 labels": (F.cross_entropy, INPUTS, LABELS.int(), "target-dtype"),
     "float labels": (F.cross_entropy, INPUTS, LABELS.float(), "target-dtype"),
     "nll": (F.nll_loss, INPUTS, LABELS + 1, "target-out-of-range"),
-    "binary in 0 to 255": (F.binary_cross_entropy_with_logits, INPUTS, 255 * F.one_hot(LABELS).float(), "target-out-of-range"),
+    "binary in 0 to 255": (
+        F.binary_cross_entropy_with_logits,
+        INPUTS,
+        255 * F.one_hot(LABELS).float(),
+        "target-out-of-range",
+    ),
     "integer regression": (F.mse_loss, INPUTS, F.one_hot(LABELS), "target-dtype"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("loss", "inputs", "target", "expected"), FAULTY_DATA.values(), ids=FAULTY_DATA)
@@ -365,14 +380,20 @@ class RootOfAbsolute(nn.Module):
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        pytest.param({"loss": lambda o, t: F.cross_entropy(o, t, reduction="none")}, ["loss-not-scalar"], id="vector"),
-        pytest.param({"loss": lambda o, t: F.cross_entropy(o, t) * torch.nan}, ["nonfinite-loss", "nonfinite-gradient"], id="NaN"),
+        pytest.param(
+            {"loss": lambda o, t: F.cross_entropy(o, t, reduction="none")}, ["loss-not-scalar"], id="vector"
+        ),
+        pytest.param(
+            {"loss": lambda o, t: F.cross_entropy(o, t) * torch.nan},
+            ["nonfinite-loss", "nonfinite-gradient"],
+            id="NaN",
+        ),
         pytest.param({"loss": lambda o, t: F.cross_entropy(o.detach(), t)}, ["detached-loss"], id="detached"),
         pytest.param({"model": frozen}, ["frozen-model"], id="frozen"),
         pytest.param({"model": Unused}, ["parameter-without-gradient"], id="unused parameter"),
         pytest.param({"model": square_root_at_zero}, ["nonfinite-gradient"], id="infinite gradient"),
     ],
-)  # fmt: skip
+)
 def test_wiring_faults(fields: dict[str, Any], expected: list[str]) -> None:
     """Each fault of loss or model is told by its own code and by no other."""
     result = checked(blob_task(**fields))

@@ -47,15 +47,31 @@ def conflicting() -> TensorDataset:
 HEALTHY: dict[str, tuple[Any, dict[str, Any]]] = {
     "classifier": (blob_task, {}),
     "adam": (blob_task, {"optimizer": {"name": "adam"}}),
-    "dropout": (lambda: blob_task(model=lambda: nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Dropout(0.3), nn.Linear(64, 3))), {}),
-    "batch norm": (lambda: blob_task(model=lambda: nn.Sequential(nn.Linear(4, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 3))), {}),
+    "dropout": (
+        lambda: blob_task(
+            model=lambda: nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Dropout(0.3), nn.Linear(64, 3))
+        ),
+        {},
+    ),
+    "batch norm": (
+        lambda: blob_task(
+            model=lambda: nn.Sequential(nn.Linear(4, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 3))
+        ),
+        {},
+    ),
     "random labels": (lambda: blob_task(model=lambda: mlp(8, 3, 128), train=random_labels(), val=None), {}),
     "linear regression": (lambda: linear_task(train=linear_data(64)), {}),
     "language model": (lambda: language_task(head=lambda v: nn.Linear(8, v)), {}),
     "unknown loss": (lambda: blob_task(loss=lambda o, t: F.cross_entropy(o, t).sqrt()), {}),
-    "fewer batches than asked": (lambda: blob_task(train=blobs(12)), {"overfit": {"batches": 10, "steps": 300}}),
-    "own optimizer": (lambda: blob_task(optimizer=lambda m, lr, wd: torch.optim.RMSprop(m.parameters(), lr)), {}),
-}  # fmt: skip
+    "fewer batches than asked": (
+        lambda: blob_task(train=blobs(12)),
+        {"overfit": {"batches": 10, "steps": 300}},
+    ),
+    "own optimizer": (
+        lambda: blob_task(optimizer=lambda m, lr, wd: torch.optim.RMSprop(m.parameters(), lr)),
+        {},
+    ),
+}
 
 
 @pytest.mark.parametrize(("make", "keys"), HEALTHY.values(), ids=HEALTHY)

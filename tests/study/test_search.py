@@ -40,7 +40,7 @@ def test_suggested_cells_come_first() -> None:
 
 
 def test_told_rows_come_back(path: str) -> None:
-    """Rows told are there again in another process's search, whatever their end, and their settings are not asked anew."""
+    """Rows told are there again in another search, whatever their end, and their settings are not asked anew."""
     made = search(path)
     one, other = made.ask(2)
     made.tell(one.number, {"row": 1}, 0.5)
