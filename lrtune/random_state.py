@@ -1,6 +1,6 @@
 """Random state as a value: taken, swapped in, put back.
 
-Python's `random`, NumPy and torch (CPU and the accelerator in use) each keep a global generator, and user code
+Python's `random`, NumPy and torch (CPU and every accelerator in use) each keep a global generator, and user code
 draws from any of them. Everything that lrtune runs draws from a `RandomStream` of its own, so that the caller's
 generators stand exactly where they stood (`preserved`) and no member of a population depends on another.
 """
@@ -40,14 +40,14 @@ class _State:
     python: Any
     numpy: Any
     cpu: torch.Tensor
-    cuda: torch.Tensor | None
+    cuda: list[torch.Tensor] | None  # one a device
     mps: torch.Tensor | None
 
 
 def _taken() -> _State:
     # A context on the GPU is made only by whoever uses it: asking for its state would create one.
     in_use = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    cuda = torch.cuda.get_rng_state() if in_use else None
+    cuda = torch.cuda.get_rng_state_all() if in_use else None
     mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
     return _State(random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda, mps)
 
@@ -56,8 +56,10 @@ def _put(state: _State) -> None:
     random.setstate(state.python)
     np.random.set_state(state.numpy)
     torch.set_rng_state(state.cpu)
-    if state.cuda is not None:
-        torch.cuda.set_rng_state(state.cuda)
+    if (
+        state.cuda is not None
+    ):  # None also where CUDA has come into use since: then there is nothing to put back
+        torch.cuda.set_rng_state_all(state.cuda)
     if state.mps is not None:
         torch.mps.set_rng_state(state.mps)
 

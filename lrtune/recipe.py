@@ -7,20 +7,21 @@ the task, and what its input steps found. Anything else runs again.
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from lrtune.config import Config
 from lrtune.data.device import resolve_device
-from lrtune.errors import RunDirError, TaskError
+from lrtune.errors import ConfigError, TaskError
 from lrtune.progress import Silent
 from lrtune.provenance import changed, fingerprint, made_from
 from lrtune.random_state import preserved
+from lrtune.reporting import report_context, write_page
 from lrtune.results import STEPS, StepResult
-from lrtune.run_dir import FILES, RunDir
+from lrtune.run_dir import RunDir
 from lrtune.steps.check_init import check_init as _check_init
 from lrtune.steps.coarse_grid import coarse_grid as _coarse_grid
 from lrtune.steps.context import Context, open_context
@@ -28,10 +29,10 @@ from lrtune.steps.find_lr import find_lr as _find_lr
 from lrtune.steps.loss_curves import loss_curves
 from lrtune.steps.overfit import overfit as _overfit
 from lrtune.task import Task, described
-from lrtune.task_file import load_function
+from lrtune.task_file import load_function, sources_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from lrtune.progress import Progress
     from lrtune.run_dir import Stored
@@ -51,7 +52,7 @@ class Recipe:
 
     Raises:
         TaskError: If `task` is no `Task`.
-        ConfigError: If the device is not there.
+        ConfigError: If `config` is no `Config`, or the device is not there.
         RunDirError: If the run directory cannot be written.
     """
 
@@ -67,6 +68,10 @@ class Recipe:
             raise TaskError(
                 f"expected an lrtune.Task, got {described(task)}; lrtune.load_task loads one by its name"
             )
+        if config is not None and not isinstance(config, Config):
+            raise ConfigError(
+                f"expected an lrtune.Config, got {described(config)}; write lrtune.Config(seed=1, ...)"
+            )
         self.task = task
         self.config = config or Config()
         self.progress = progress or Silent()
@@ -77,10 +82,13 @@ class Recipe:
         self._results: dict[str, StepResult] = {}
         self._stored: dict[str, Stored | None] = {}
         self._context: Context | None = None
+        named = self.config.optimizer.name
+        own_file = ":" in named and task.optimizer is None
+        self._optimizer_sources = sources_of(load_function(named, "optimizer", folder)) if own_file else ()
 
     def step(self, name: str) -> StepResult:
         """Run one step now; steps that it starts from run first where they are missing or stale."""
-        with preserved(), torch.enable_grad():
+        with self._working():
             return self._computed(name)
 
     def run(
@@ -94,17 +102,26 @@ class Recipe:
         """
         started = time.perf_counter()
         done: list[StepResult] = []
-        with preserved(), torch.enable_grad():
-            for name in STEPS:
-                done.append(self._computed(name) if name == "report" else self._result(name))
+        with self._working():
+            for name in STEPS[:-1]:
+                done.append(self._result(name))
                 on_step(done[-1])
                 if done[-1].verdict == "fail" and not keep_going:
                     break
-            last = done[-1] if done[-1].step == "report" else self._computed("report")
+            last = self._reported()
+            if len(done) == len(STEPS) - 1:
+                done.append(last)
+                on_step(last)
         findings = [finding for result in done for finding in result.findings]
         summary = {"best": last.summary["best"], "html": last.summary["html"]}
         seconds = time.perf_counter() - started
         return StepResult("run", findings, summary, seconds, self.config.run_dir, steps=done)
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        """The caller's random state and gradient mode are put back, and no other process works in the run directory."""
+        with preserved(), torch.enable_grad(), self._run_dir.locked() if self._run_dir else nullcontext():
+            yield
 
     # --- one step -------------------------------------------------------------------------------------------------
 
@@ -125,7 +142,8 @@ class Recipe:
         return self._stored[name]
 
     def _is_fresh(self, name: str, stored: Stored) -> bool:
-        differences = changed(stored.made_from, self._made_from(name))
+        inputs = {input_name: self._input(input_name, name) for input_name in self._input_names(name)}
+        differences = changed(stored.made_from, self._made_from(name, inputs))
         if differences:
             self.progress.note(f"{name}: stale, because {', '.join(differences)} changed; running it again")
         elif not stored.complete:
@@ -133,9 +151,12 @@ class Recipe:
         return stored.complete and not differences
 
     def _computed(self, name: str) -> StepResult:
-        origin = self._made_from(name)
+        if name == "report":
+            self._input("coarse-grid", name)
+            return self._reported()
         started = time.perf_counter()
-        inputs = self._inputs(name)
+        inputs = {input_name: self._input(input_name, name) for input_name in self._input_names(name)}
+        origin = self._made_from(name, inputs)
         failed = [result for result in inputs.values() if result.verdict == "fail"]
         result = _blocked(name, failed) if failed else self._ran(name, origin)
         result.seconds = time.perf_counter() - started
@@ -144,31 +165,36 @@ class Recipe:
         self._results[name] = result
         return result
 
-    def _made_from(self, name: str) -> dict[str, Any]:
-        return made_from(name, self.task, self.config, str(self._device), self._inputs(name))
-
-    def _inputs(self, name: str) -> dict[str, StepResult]:
-        """Return the results that a step starts from, running what is missing."""
-        if name == "coarse-grid" and self.config.coarse.lr == "auto":
-            return {"find-lr": self._input("find-lr", name)}
-        if name == "refine-grid":
-            return {"coarse-grid": self._input("coarse-grid", name)}
-        return {}
-
     def _input(self, name: str, of: str) -> StepResult:
         if name not in self._results and self._load(name) is None:
             self.progress.note(f"{of} starts from {name}, which has no result yet: running {name} first")
         return self._result(name)
 
+    def _input_names(self, name: str) -> tuple[str, ...]:
+        if name == "coarse-grid" and self.config.coarse.lr == "auto":
+            return ("find-lr",)
+        return ("coarse-grid",) if name == "refine-grid" else ()
+
+    def _made_from(self, name: str, inputs: Mapping[str, StepResult]) -> dict[str, Any]:
+        return made_from(name, self.task, self.config, str(self._device), inputs, self._optimizer_sources)
+
+    def _known(self, name: str) -> StepResult | None:
+        """Return a step's result if there is a fresh one, of this recipe or stored; nothing is run."""
+        stored = self._load(name) if name not in self._results else None
+        if stored is None:
+            return self._results.get(name)
+        inputs = {input_name: self._known(input_name) for input_name in self._input_names(name)}
+        fresh = {key: result for key, result in inputs.items() if result is not None}
+        same = len(fresh) == len(inputs) and not changed(stored.made_from, self._made_from(name, fresh))
+        return stored.result if same and stored.complete else None
+
     def _ran(self, name: str, origin: Mapping[str, Any]) -> StepResult:
-        if name == "report":
-            return self._reported()
         run_step: dict[str, Callable[[Context], StepResult]] = {
             "check-init": _check_init,
             "overfit": _overfit,
             "find-lr": _find_lr,
             "coarse-grid": lambda context: _coarse_grid(
-                context, self._suggestion(), self._unfinished(name, origin)
+                context, self._suggestion(), self._earlier(name, origin)
             ),
             "refine-grid": lambda context: self._refined(context, origin),
         }
@@ -192,10 +218,10 @@ class Recipe:
     def _suggestion(self) -> float | None:
         return self._result("find-lr").summary["suggestion"] if self.config.coarse.lr == "auto" else None
 
-    def _unfinished(self, name: str, origin: Mapping[str, Any]) -> StepResult | None:
+    def _earlier(self, name: str, origin: Mapping[str, Any]) -> StepResult | None:
+        """Return what an earlier run of the same grid has trained, all of it or a part."""
         stored = self._load(name)
-        unfinished = stored is not None and not stored.complete and not changed(stored.made_from, origin)
-        return stored.result if stored and unfinished else None
+        return stored.result if stored and not changed(stored.made_from, origin) else None
 
     def _refined(self, context: Context, origin: Mapping[str, Any]) -> StepResult:
         # Optuna takes longer to import than the first steps to run.
@@ -220,67 +246,18 @@ class Recipe:
     # --- the report -----------------------------------------------------------------------------------------------
 
     def _reported(self) -> StepResult:
-        """Report what is there; the coarse grid is made first when there is no result of any step."""
-        if not self._available():
-            self._result("coarse-grid")
-        results = self._available()
-        result = loss_curves(results)
+        """Report what is there and fresh; nothing is run."""
+        started = time.perf_counter()
+        fresh = {name: result for name in STEPS[:-1] if (result := self._known(name)) is not None}
+        stale = [name for name in STEPS[:-1] if name not in fresh and self._load(name) is not None]
+        result = loss_curves(fresh)
+        origin = self._made_from("report", {})
         if self._run_dir:
-            stale = [name for name in results if self._is_stale(name)]
-            origin = self._made_from("report")
             context = {**report_context(origin), "command": self._command, "stale": stale}
             context["config"] = self.config.model_dump(exclude_unset=True)
-            context["own_optimizer"] = self.task.optimizer is not None
-            result.summary["html"] = _write_report(self._run_dir, {**results, "report": result}, context)
-        return result
-
-    def _available(self) -> dict[str, StepResult]:
-        """Return each step's result that there is, of this recipe or stored."""
-        stored = {name: one.result for name in STEPS[:-1] if (one := self._load(name)) is not None}
-        found = {**stored, **self._results}
-        return {name: found[name] for name in STEPS[:-1] if name in found}
-
-    def _is_stale(self, name: str) -> bool:
-        stored = self._load(name) if name not in self._results else None
-        return stored is not None and bool(changed(stored.made_from, self._made_from(name)))
-
-
-def report_run_dir(path: str, command: str = "") -> StepResult:
-    """Write the report of a run directory from its files alone; no task is loaded.
-
-    Args:
-        path: The run directory.
-        command: The command line, for the report.
-
-    Raises:
-        RunDirError: If the directory holds no result, or cannot be written.
-    """
-    started = time.perf_counter()
-    if not any((Path(path) / name).is_file() for name in FILES.values()):
-        raise RunDirError(f"{path}: holds no result of lrtune ({', '.join(FILES.values())})")
-    notes: list[str] = []
-    run_dir = RunDir(path, notes.append)
-    stored = {name: one for name in STEPS[:-1] if (one := run_dir.load(name)) is not None}
-    if not stored:
-        raise RunDirError(f"{path}: none of its results can be read: {'; '.join(notes)}")
-    results = {name: one.result for name, one in stored.items()}
-    result = loss_curves(results)
-    origin = list(stored.values())[-1].made_from
-    context = {**report_context(origin), "command": command}
-    result.summary["html"] = _write_report(run_dir, {**results, "report": result}, context)
-    result.seconds = time.perf_counter() - started
-    return run_dir.save(result, origin)
-
-
-def _write_report(run_dir: RunDir, results: Mapping[str, StepResult], context: Mapping[str, Any]) -> str:
-    from lrtune.reports.files import write_report  # Altair takes longer to import than the first steps to run
-
-    return write_report(run_dir, results, context)
-
-
-def report_context(origin: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a report says of how its results were obtained, from what they were made from."""
-    return {key: origin.get(key) for key in ("task", "device", "seed", "optimizer", "batch_size")}
+            result.summary["html"] = write_page(self._run_dir, {**fresh, "report": result}, context)
+        result.seconds = time.perf_counter() - started
+        return self._run_dir.save(result, origin) if self._run_dir else result
 
 
 def _blocked(name: str, failed: list[StepResult]) -> StepResult:

@@ -60,7 +60,7 @@ class Curve:
     evaluations: list[dict[str, float | int | None]] = field(default_factory=list)
 
 
-@dataclass
+@dataclass(repr=False)
 class StepResult:
     """The outcome of one step of the recipe.
 
@@ -91,6 +91,12 @@ class StepResult:
         """`fail` with any error, else `warn` with any warning, else `pass`."""
         severities = [finding.severity for finding in self.findings]
         return VERDICTS[max(severities, key=SEVERITIES.index, default="info")]
+
+    def __repr__(self) -> str:
+        """One line: a notebook shows it for the last expression of a cell."""
+        numbers = (f"{key}={value:.4g}" for key, value in self.summary.items() if isinstance(value, float))
+        codes = (finding.code for finding in self.findings)
+        return f"<{self.step}: {', '.join([self.verdict, *codes, *numbers])}>"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object that `--json` prints: plain values, None for what is not finite."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import hashlib
-import io
 import json
 import os
 import tempfile
@@ -13,12 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lrtune.curve_file import curve_from_csv, curve_to_csv
 from lrtune.errors import RunDirError
 from lrtune.provenance import fingerprint
-from lrtune.results import SCHEMA, Curve, Finding, StepResult, jsonable
+from lrtune.results import SCHEMA, Finding, StepResult, jsonable
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+
+    from lrtune.results import Curve
 
 FILES = {
     "check-init": "check-init.json",
@@ -28,7 +34,10 @@ FILES = {
     "refine-grid": "refine.json",
     "report": "report.json",
 }
-_EVALUATION_COLUMNS = ("epoch", "train_loss", "val_loss")
+
+
+# Of each summary, what the steps that start from it read.
+_NEEDED = {"find-lr": ("suggestion",), "coarse-grid": ("best", "trials"), "refine-grid": ("best", "trials")}
 
 
 @dataclass(frozen=True)
@@ -115,7 +124,10 @@ class RunDir:
             complete = bool(record["complete"])
             curves = {name: self._load_curve(name, digest) for name, digest in record["curves"].items()}
         except _DamagedCurveError as error:
-            self.set_aside(error.path, "it is not what was written")
+            if error.path.exists():
+                self.set_aside(error.path, "it is not what was written")
+            else:
+                self._note(f"{error.path}: missing; its step runs again")
             return None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             self.set_aside(path, f"not a result of {step} ({type(error).__name__})")
@@ -145,6 +157,29 @@ class RunDir:
         except OSError as error:
             raise RunDirError(f"run_dir: cannot write {path}: {error.strerror}") from None
         return digest_of(data)
+
+    def remove(self, name: str) -> None:
+        """Remove a file that no longer holds; it need not be there."""
+        (self.path / name).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from working here for the length of the block.
+
+        Raises:
+            RunDirError: If another process does already.
+        """
+        if fcntl is None:  # Windows: two processes at once are then the user's to avoid
+            yield
+            return
+        with (self.path / ".lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise RunDirError(
+                    f"run_dir: another lrtune is working in {self.path}; wait for it, or choose another with --run-dir"
+                ) from None
+            yield  # the system takes the lock back when the file closes, also after kill -9
 
     def set_aside(self, path: Path, why: str) -> None:
         """Rename a damaged file so that it is neither used nor lost."""
@@ -203,6 +238,8 @@ def _write_atomically(path: Path, data: bytes) -> None:
 def _result_from(record: dict[str, Any], step: str) -> StepResult:
     if record["schema"] != SCHEMA or record["step"] != step:
         raise ValueError("another schema or step")
+    if missing := [key for key in _NEEDED.get(step, ()) if key not in record["summary"]]:
+        raise KeyError(*missing)
     return StepResult(
         step=step,
         findings=[Finding(**finding) for finding in record["findings"]],
@@ -210,43 +247,3 @@ def _result_from(record: dict[str, Any], step: str) -> StepResult:
         seconds=float(record["seconds"]),
         details=dict(record["details"]),
     )
-
-
-def curve_to_csv(curve: Curve) -> str:
-    """Return a curve as CSV: a row a step with the minibatch `loss`, and the evaluations in the row of their step.
-
-    Columns: `step`, `loss`, `epoch`, `train_loss`, `val_loss`, then the metrics. An empty cell was not measured.
-    """
-    metrics = sorted({key for row in curve.evaluations for key in row} - {*_EVALUATION_COLUMNS, "step"})
-    columns = ["step", "loss", *_EVALUATION_COLUMNS, *metrics]
-    rows: list[dict[str, Any]] = [{"step": step, "loss": loss} for step, loss in enumerate(curve.loss, 1)]
-    for evaluation in curve.evaluations:
-        step = int(evaluation["step"] or 0)
-        if 0 < step <= len(curve.loss) and "epoch" not in rows[step - 1]:
-            rows[step - 1] |= evaluation
-        else:
-            rows.append(dict(evaluation))
-    rows.sort(key=lambda row: (row["step"], row.get("epoch") or 0))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def curve_from_csv(text: str) -> Curve:
-    """Return the curve that `curve_to_csv` wrote."""
-    curve = Curve()
-    for row in csv.DictReader(io.StringIO(text)):
-        if row["loss"]:
-            curve.loss.append(float(row["loss"]))
-        if row["epoch"]:
-            measured = {key: _number(value) for key, value in row.items() if key != "loss"}
-            curve.evaluations.append(measured)
-    return curve
-
-
-def _number(cell: str) -> float | int | None:
-    if not cell:
-        return None
-    return int(cell) if cell.lstrip("-").isdigit() else float(cell)

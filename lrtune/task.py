@@ -134,11 +134,12 @@ def _metric_faults(metrics: Any) -> Iterator[str]:
         if not isinstance(name, str) or not callable(metric):
             wanted = "a function (output, target) -> scalar Tensor"
             yield f"Task.metrics[{name!r}]: expected {wanted}, got {described(metric)}"
-        elif name in _RESERVED:
+        elif name in RESERVED_COLUMNS:
             yield f"Task.metrics[{name!r}]: the name is taken by a column of the curves; choose another"
 
 
-_RESERVED = frozenset({"epoch", "step", "loss", "train_loss", "val_loss", "output", "target"})
+# Names that no metric may have: the columns of the curves, and what a step's dict means by them.
+RESERVED_COLUMNS = frozenset({"epoch", "step", "loss", "train_loss", "val_loss", "output", "target"})
 
 
 def _other_faults(task: Task) -> Iterator[str]:

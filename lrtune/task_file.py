@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrtune.errors import ConfigError, TaskError, did_you_mean, user_code
+from lrtune.sources import local_sources
 from lrtune.task import Task, described
 
 if TYPE_CHECKING:
@@ -42,17 +43,14 @@ def load_task(name: str, args: Mapping[str, Any] | None = None, folder: str | Pa
     if not isinstance(task, Task):
         raise TaskError(f"{name}: expected the function to return an lrtune.Task, got {described(task)}")
     object.__setattr__(task, "name", name)
-    object.__setattr__(task, "sources", _sources(make_task))
+    object.__setattr__(task, "sources", sources_of(make_task))
     return task
 
 
-def _sources(make_task: Callable[..., Any]) -> tuple[Path, ...]:
-    """Return the task's file and the modules beside and below it that are loaded: what its results depend on."""
-    own = Path(inspect.getfile(inspect.unwrap(make_task))).resolve()
-    loaded = {path for module in list(sys.modules.values()) if (path := _file_of(module)) is not None}
-    installed = {"site-packages", "dist-packages"}
-    beside = {path for path in loaded if own.parent in path.parents and not installed & set(path.parts)}
-    return tuple(sorted(beside | {own}))
+def sources_of(function: Callable[..., Any]) -> tuple[Path, ...]:
+    """Return the files that a function loaded by name is made of, its own and those it imports."""
+    plain = inspect.unwrap(function)
+    return local_sources(Path(inspect.getfile(plain)), plain.__module__)
 
 
 def load_function(name: str, role: str, folder: str | Path | None = None) -> Callable[..., Any]:

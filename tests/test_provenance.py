@@ -104,6 +104,9 @@ def test_changes_are_named_as_the_config_names_them(source: Path) -> None:
     """Every part that differs is listed, those that are new or gone included."""
     before = {"seed": 0, "coarse": {"epochs": 3}, "gone": 1}
     assert changed(before, {"seed": 1, "coarse": {"epochs": 3}, "new": 2}) == ["seed", "gone", "new"]
+    assert changed({"coarse": 1, "find-lr": 1}, {"coarse": 2}) == ["coarse"], (
+        "rates given by hand need no find-lr"
+    )
 
 
 def test_a_fingerprint_is_16_digits_and_knows_no_order() -> None:

@@ -121,6 +121,20 @@ def test_a_stream_goes_on_after_an_exception() -> None:
         assert first + drawn() == expected
 
 
+@pytest.mark.parametrize("before", [True, False], ids=["in use before", "in use since"])
+def test_all_devices_are_put_back(monkeypatch: pytest.MonkeyPatch, before: bool) -> None:
+    """Every CUDA device stands where it stood; where CUDA comes into use in the block, nothing is put back."""
+    states, used = [torch.tensor([1]), torch.tensor([2])], [before]
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.is_initialized", lambda: used[0])
+    monkeypatch.setattr("torch.cuda.get_rng_state_all", lambda: list(states))
+    monkeypatch.setattr("torch.cuda.set_rng_state_all", lambda new: states.__setitem__(slice(None), new))
+    with preserved():
+        used[0] = True
+        states[:] = [torch.tensor([7]), torch.tensor([8])]
+    assert [int(state) for state in states] == ([1, 2] if before else [7, 8])
+
+
 def test_mixed_seeds_are_far_apart() -> None:
     """Neighbouring inputs, and the same ones in another order, give different 63-bit seeds, the same ones again."""
     seeds = {mixed(seed, epoch) for seed in range(50) for epoch in range(50)}

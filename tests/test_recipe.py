@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader
 
 import lrtune
 from lrtune.errors import ConfigError, RunDirError, TaskError, UserCodeError
-from lrtune.recipe import Recipe, report_run_dir
+from lrtune.recipe import Recipe
+from lrtune.reporting import report_run_dir
 from lrtune.results import STEPS
 
 SMALL: dict[str, Any] = {
@@ -296,7 +297,7 @@ def test_staleness(
     keys: dict[str, Any], stale: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A changed key makes those steps run again that read it, or that start from one that does, and no others."""
-    monkeypatch.setattr("lrtune.recipe._write_report", lambda *_: "")  # the page takes longer than the steps
+    monkeypatch.setattr("lrtune.recipe.write_page", lambda *_: "")  # the page takes longer than the steps
     task = blob_task()
     lrtune.run(task, config(run_dir=str(tmp_path)))
     notes = Notes()
@@ -450,6 +451,81 @@ def test_report_from_files_alone(tmp_path: Path) -> None:
     again = report_run_dir(str(tmp_path))
     assert again.to_dict()["summary"]["best"] == result.to_dict()["summary"]["best"]
     assert Path(again.summary["html"]).is_file()
+
+
+def test_report_trains_nothing_after_a_failure(tmp_path: Path) -> None:
+    """Where a run stops at step 1, an older grid of other settings is neither trained anew nor taken for the best."""
+    lrtune.coarse_grid(blob_task(), config(run_dir=str(tmp_path)))
+
+    def loud() -> nn.Module:
+        model = mlp()
+        model[2].weight.data.mul_(1000)
+        return model
+
+    notes = Notes()
+    result = lrtune.run(blob_task(model=loud), config(run_dir=str(tmp_path)), notes)
+    assert [step.step for step in result.steps] == ["check-init"]
+    assert result.summary["best"] is None
+    assert "coarse grid" not in notes.labels
+    assert not (tmp_path / "best.yaml").exists()
+
+
+def test_report_brings_a_stale_grid_up_to_date(tmp_path: Path) -> None:
+    """Asked for by itself, the report runs a stale grid first and shows what that finds."""
+    task = blob_task()
+    lrtune.coarse_grid(task, config(run_dir=str(tmp_path)))
+    changed = config(run_dir=str(tmp_path), batch_size=24)
+    best = lrtune.report(task, changed).summary["best"]
+    assert best == lrtune.coarse_grid(task, config(batch_size=24)).summary["best"] | {"curve": best["curve"]}
+
+
+def test_a_grid_keeps_the_cells_that_are_trained(tmp_path: Path) -> None:
+    """Asked for again, a complete grid trains nothing and says how many cells it has."""
+    task, notes = blob_task(), Notes()
+    first = lrtune.coarse_grid(task, config(run_dir=str(tmp_path)))
+    again = lrtune.coarse_grid(task, config(run_dir=str(tmp_path)), notes)
+    assert again.summary == first.summary
+    assert f"coarse-grid: {len(first.summary['trials'])} cells are trained already" in notes.notes
+
+
+def test_an_edited_optimizer_file_is_stale(tmp_path: Path) -> None:
+    """An optimizer named by its file is part of what a result was made from."""
+    file = tmp_path / "recipe_optimizer.py"
+    text = "import torch\ndef make(model, lr, weight_decay):\n    return torch.optim.SGD(model.parameters(), lr={})\n"
+    settings = config(run_dir=str(tmp_path / "run"), optimizer={"name": f"{file}:make"})
+    task = blob_task()
+    file.write_text(text.format("lr"))
+    lrtune.find_lr(task, settings)
+    file.write_text(text.format("lr / 10"))
+    notes = Notes()
+    lrtune.coarse_grid(task, settings, notes)
+    assert any("find-lr: stale, because the optimizer's source changed" in note for note in notes.notes)
+
+
+def test_one_process_works_in_a_run_directory(tmp_path: Path) -> None:
+    """A second recipe in the same directory is refused while the first is at work, and not after it."""
+    lrtune.check_init(blob_task(), config(run_dir=str(tmp_path)))
+    holder = Recipe(blob_task(), config(run_dir=str(tmp_path)))
+    with holder._working(), pytest.raises(RunDirError, match="another lrtune is working"):
+        lrtune.check_init(blob_task(), config(run_dir=str(tmp_path)))
+    assert lrtune.check_init(blob_task(), config(run_dir=str(tmp_path))).verdict == "pass"
+
+
+def test_a_pretrained_sweep_starts_lower() -> None:
+    """Two decades below `find_lr.min`, as dense as before, unless the minimum is given."""
+    fresh = lrtune.find_lr(blob_task(), config()).details["learning_rates"]
+    lower = lrtune.find_lr(blob_task(pretrained=True), config()).details["learning_rates"]
+    given = lrtune.find_lr(blob_task(pretrained=True), config(find_lr={"min": 1e-7, "repeats": 2})).details
+    assert lower[0] == pytest.approx(fresh[0] / 100)
+    assert lower[1] / lower[0] == pytest.approx(fresh[1] / fresh[0], rel=0.02)
+    assert given["learning_rates"][0] == pytest.approx(1e-7)
+
+
+def test_a_result_shows_itself_in_a_line() -> None:
+    """What a notebook prints for a result is short."""
+    shown = repr(lrtune.check_init(blob_task(), config()))
+    assert shown.startswith("<check-init: pass")
+    assert len(shown) < 250
 
 
 def test_the_plain_loop_of_the_tests_is_plain() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import altair as alt
 
@@ -52,6 +52,10 @@ PICTURES = (
 )
 
 
+# Shared, a scale would put one chart's legend above all of them.
+_INDEPENDENT: Any = {"color": "independent", "strokeDash": "independent"}
+
+
 def pictures(result: StepResult) -> dict[str, AnyChart]:
     """Return the charts of one step by name, without the look that `chart` gives them."""
     return {p.name: p.draw(p.data(result)) for p in PICTURES if result.step in p.steps}
@@ -76,7 +80,7 @@ def _stacked(drawn: list[AnyChart]) -> alt.VConcatChart:
     with warnings.catch_warnings():
         # The charts share one selection on purpose; altair 6 asks whether that was meant.
         warnings.filterwarnings("ignore", "Automatically deduplicated selection", UserWarning)
-        return alt.vconcat(*drawn, spacing=28, resolve=alt.Resolve(scale={"color": "independent"}))
+        return alt.vconcat(*drawn, spacing=28, resolve=alt.Resolve(scale=_INDEPENDENT))
 
 
 def with_best_curve(report: StepResult, results: Iterable[StepResult]) -> StepResult:

@@ -21,7 +21,7 @@ TITLE = "Learning rate and weight decay"
 MEASURES = {"val_loss": "validation loss", "train_loss": "training loss"}
 _CELL = 46  # pixels of height: a number and air around it
 _TALL_CELL, _MAP = 64, 240  # few rows may be taller, until the map is about as high as its neighbours
-_NARROW = 36  # pixels of width below which a number would touch its neighbour
+_MOST_LABELLED = 9  # columns whose numbers still fit side by side on a phone
 
 
 def heat_map_data(result: StepResult) -> list[Row]:
@@ -75,7 +75,7 @@ def draw_heat_map(rows: list[Row]) -> AnyChart:
     measure = MEASURES[rows[0]["measure"]]
     finished = base([row for row in rows if row["loss"] is not None])
     lost = base([row for row in rows if row["loss"] is None])
-    size = alt.ExprRef(f"bandwidth('x') < {_NARROW} ? 0 : 12")
+    size = 12 if len({row["lr"] for row in rows}) <= _MOST_LABELLED else 0
     tooltip = cell_tooltip(measure)
     cells = finished.mark_rect(cornerRadius=3, cursor="pointer").encode(
         x=x, y=y, color=loss_colour(rows), opacity=emphasis(1, 1, 1, 0.3), tooltip=tooltip

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from lrtune.charts.theme import Row
 
+_FEW_TICKS = 8
 LOG_FROM = 5.0  # largest over smallest value from which a linear axis hides the small ones
 _MOST_TICKS = 9
 
@@ -57,7 +58,11 @@ def step_axis(rows: list[Row], field: str = "step") -> alt.X:
     values = [row[field] for row in rows]
     first, last = min(values), max(values)
     scale = alt.Scale(domain=[first, last if last > first else first + 1], nice=False)
-    axis = alt.Axis(tickCount=8, tickMinStep=1, format=",d", grid=False)
+    # Over a few epochs Vega would set ticks at halves and label them as whole numbers.
+    few = (
+        {"values": list(range(int(first), int(last) + 1))} if last - first <= _FEW_TICKS else {"tickCount": 8}
+    )
+    axis = alt.Axis(format=",d", grid=False, **few)
     return alt.X(f"{field}:Q", title=field, scale=scale, axis=axis)
 
 

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from lrtune.probes.loss_family import LossFamily
     from lrtune.results import Finding
 
-_CLASS_LOSSES = ("softmax cross-entropy", "negative log-likelihood")
-_BINARY_LOSSES = ("binary cross-entropy with logits", "binary cross-entropy")
+_INDICES = (torch.int64, torch.uint8)  # the types of class indices that torch's losses take
 
 
 def nonfinite_input(seen: NotFinite) -> Finding | None:
@@ -47,9 +46,8 @@ def target_dtype(family: LossFamily, output: torch.Tensor, target: Any) -> Findi
             "target-dtype", f"The target is a {type(target).__name__}, no tensor.", type(target).__name__
         )
     found = str(target.dtype).removeprefix("torch.")
-    if family.name in _CLASS_LOSSES:
-        probabilities = target.is_floating_point() and target.shape == output.shape
-        if target.dtype == torch.int64 or (probabilities and family.name == _CLASS_LOSSES[0]):
+    if family.kind == "classes":
+        if target.dtype in _INDICES or _probabilities(family, output, target):
             return None
         message = f"The target is {found}; {family.name} takes class indices as int64."
         return finding("target-dtype", message, found, "int64", fix="Convert the labels once: target.long().")
@@ -57,6 +55,12 @@ def target_dtype(family: LossFamily, output: torch.Tensor, target: Any) -> Findi
         return None
     message = f"The target is {found}; {family.name} compares it with a floating-point output."
     return finding("target-dtype", message, found, "float32", fix="Convert the targets once: target.float().")
+
+
+def _probabilities(family: LossFamily, output: torch.Tensor, target: torch.Tensor) -> bool:
+    # Without the first dimension: a last batch is shorter than the one whose output is known.
+    alike = target.ndim == output.ndim and target.shape[1:] == output.shape[1:]
+    return alike and target.ndim > 1 and family.fits(torch.zeros_like(target), target)
 
 
 def target_out_of_range(
@@ -70,11 +74,12 @@ def target_out_of_range(
         target: `[examples, ...]`, of the right type.
         ignore: An index that the loss leaves out.
     """
-    if family.name in _BINARY_LOSSES:
-        return _outside(target.double(), 0, 1, "a binary target lies between 0 and 1")
-    if family.name not in _CLASS_LOSSES or target.is_floating_point():
+    if family.kind == "binary":
+        return _outside(target.cpu().double(), 0, 1, "a binary target lies between 0 and 1")
+    if family.kind != "classes" or target.is_floating_point():
         return None
-    labels = target[target != ignore]
+    labels = target.cpu().long()
+    labels = labels[labels != ignore]
     return _outside(labels, 0, classes - 1, f"the model's output has {classes} classes")
 
 

@@ -1,4 +1,4 @@
-"""Checks of which parameters the first backward pass reaches."""
+"""Checks of which parameters the first backward passes reach."""
 
 from __future__ import annotations
 
@@ -33,11 +33,12 @@ def detached_loss(seen: Gradients) -> Finding | None:
 
 
 def parameter_without_gradient(seen: Gradients) -> Finding | None:
-    """Every parameter that requires a gradient receives one."""
+    """Every parameter that requires a gradient receives one, from one of several batches."""
     if not seen.connected or not seen.missing:
         return None
     count = len(seen.missing)
-    message = f"{count} parameter{'s' * (count > 1)} took no part in the loss: {listed(seen.missing)}."
+    names = listed(seen.missing)
+    message = f"{count} parameter{'s' * (count > 1)} took no part in the loss of the first batches: {names}."
     return finding("parameter-without-gradient", message, count, "0")
 
 
@@ -46,7 +47,9 @@ def nonfinite_gradient(seen: Gradients) -> Finding | None:
     if not seen.not_finite:
         return None
     count = len(seen.not_finite)
-    message = f"The first gradient of {count} parameter{'s' * (count > 1)} holds NaN or infinity: "
+    message = (
+        f"At initialisation the gradient of {count} parameter{'s' * (count > 1)} holds NaN or infinity: "
+    )
     return finding("nonfinite-gradient", message + f"{listed(seen.not_finite)}.", count, "0")
 
 

@@ -15,7 +15,24 @@ if TYPE_CHECKING:
     from lrtune.results import Finding
 
 MATTERS = 0.02  # of the way from the initial to the best loss: below it an axis makes no difference
+EXPLODED = 2.0  # times the initial loss, above it: seen are 1 + 0.1 for rates that learn nothing, 100 and up otherwise
 LEVEL = 0.05  # of the one-sided paired t-test of a gain
+
+
+def has_exploded(initial: float | None, last: float | None, lowest: float | None) -> bool:
+    """Say whether a training that stayed finite has diverged all the same.
+
+    Its loss ends above where it began by more than twice the initial loss, and by more than twice all it ever fell: so
+    losses near zero and below it are judged by their own scale. A rate that merely learns nothing stays below.
+
+    Args:
+        initial: Training loss (fixed subset) at initialisation.
+        last: The same at the end.
+        lowest: The lowest in between.
+    """
+    if initial is None or last is None or lowest is None:
+        return False
+    return last - initial > EXPLODED * max(abs(initial), initial - lowest)
 
 
 def all_diverged(trials: Sequence[dict[str, Any]]) -> Finding | None:

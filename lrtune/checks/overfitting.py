@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 NEAR_FLOOR = (
     0.05  # of the way from the floor to what a model without input reaches: R² of 0.95 for squared error
 )
-UNKNOWN_SHARE = 0.5  # of the first loss, where nothing at all is known of the loss
+UNKNOWN_SHARE = 0.5  # of what a model that ignores its input reaches, where no floor is known
+INPUT_WORTH = (
+    1.5  # times the fall: what mismatched inputs cost; for squared error that is reached at an R² of 0.9
+)
+_MOVED = 1e-3  # of the first loss: a fall below that is rounding or noise
 _EXACT = 1e-9  # accuracies are ratios of counts: equal but for rounding
 
 
@@ -31,6 +35,7 @@ class Attempt:
         accuracy: On the sample, None where it means nothing.
         diverged_at: The step at which the loss stopped being finite, None if it did not.
         steps: Steps taken.
+        mismatched: Loss with the inputs of other examples, None where input and target cannot be told apart.
     """
 
     learning_rate: float
@@ -39,6 +44,7 @@ class Attempt:
     accuracy: float | None
     diverged_at: int | None
     steps: int
+    mismatched: float | None = None
 
 
 def has_overfit(attempt: Attempt, aim: Attainable) -> bool:
@@ -50,23 +56,55 @@ def has_overfit(attempt: Attempt, aim: Attainable) -> bool:
             return True
         if aim.per_example:
             return False
-    return attempt.loss <= loss_aim(attempt.loss_first, aim)
+    return attempt.loss <= loss_aim(attempt, aim) or (aim.constant_loss is None and _by_its_input(attempt))
 
 
-def loss_aim(loss_first: float, aim: Attainable) -> float:
+def _by_its_input(attempt: Attempt) -> bool:
+    """Say whether the loss fell because of the input, wherever its floor lies.
+
+    Outputs a·target (standardised) have a squared error of (1 - a)² on their own inputs and of 1 + a² on others', a
+    difference of 1 / (1 - a/2) times the fall: 1 at the beginning, 1.5 at a = 2/3, 2 at the end.
+    """
+    fallen = attempt.loss_first - attempt.loss
+    if attempt.mismatched is None or fallen <= _MOVED * abs(attempt.loss_first):
+        return False
+    return attempt.mismatched - attempt.loss >= INPUT_WORTH * fallen
+
+
+def loss_aim(attempt: Attempt, aim: Attainable) -> float:
     """Return the loss at which a sample counts as learnt."""
-    if aim.loss is None or aim.constant_loss is None:
-        return loss_first - UNKNOWN_SHARE * abs(loss_first)
-    return aim.loss + NEAR_FLOOR * (aim.constant_loss - aim.loss)
+    if aim.loss is not None and aim.constant_loss is not None:
+        return aim.loss + NEAR_FLOOR * (aim.constant_loss - aim.loss)
+    ignoring = aim.constant_loss
+    if (
+        ignoring is None
+    ):  # the first loss, too: mismatched inputs cost a sure model more than ignoring them would
+        ignoring = min(
+            attempt.loss_first, attempt.loss_first if attempt.mismatched is None else attempt.mismatched
+        )
+    return ignoring - UNKNOWN_SHARE * abs(ignoring)
 
 
-def aim_text(loss_first: float, aim: Attainable) -> str:
+def aim_text(attempt: Attempt, aim: Attainable) -> str:
     """Return in words when the sample counts as learnt."""
-    loss = f"a loss of {loss_aim(loss_first, aim):.4g}"
+    loss = f"a loss of {loss_aim(attempt, aim):.4g}"
+    if aim.loss is None:
+        loss += f" ({_unknown_text(attempt, aim)})"
     if aim.accuracy is None:
         return loss
     accuracy = f"{aim.accuracy:.4%} accuracy".replace(".0000%", "%")
     return accuracy if aim.per_example else f"{accuracy} or {loss}"
+
+
+def _unknown_text(attempt: Attempt, aim: Attainable) -> str:
+    if aim.constant_loss is not None:
+        return "half of what the best constant output reaches"
+    if attempt.mismatched is None:
+        return "half the first loss: neither the loss nor the batches' parts are known"
+    return (
+        "half the first loss, with the inputs of other examples not below it either; or inputs of other examples "
+        f"cost {INPUT_WORTH:g} times what the loss has fallen"
+    )
 
 
 def loss_explodes(attempts: Sequence[Attempt]) -> Finding | None:
@@ -90,7 +128,7 @@ def cannot_overfit(attempts: Sequence[Attempt], aim: Attainable, batches: int) -
     reached = f"a loss of {best.loss:.4g}"
     if best.accuracy is not None:
         reached = f"{best.accuracy:.1%} accuracy at {reached}"
-    wanted = aim_text(best.loss_first, aim)
+    wanted = aim_text(best, aim)
     message = (
         f"No learning rate from {min(a.learning_rate for a in attempts):g} to "
         f"{max(a.learning_rate for a in attempts):g} learns {batches} minibatches by heart: the best, "

@@ -5,7 +5,9 @@ Nothing here imports torch until a command has been chosen and its arguments par
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 
 
 def main() -> int:
@@ -14,6 +16,10 @@ def main() -> int:
     # as soon as another process wants a core: on 2 cores beside other work a grid of the digits example took 6 to
     # 17 s spinning and 0.95 s so (two runs each, alternating).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that knows no ± shall show ?, not a traceback
+            stream.reconfigure(errors="replace")
 
     from lrtune.cli.app import run_app
 

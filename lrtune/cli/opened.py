@@ -32,11 +32,13 @@ def open_recipe(config_argument: str, common: Common) -> Recipe:
     config, folder = read_config(config_argument, common)
     # Torch is imported here: a wrong config has been answered by now.
     from lrtune.cli.progress import Terminal
+    from lrtune.random_state import seeded
     from lrtune.recipe import Recipe
     from lrtune.task_file import load_task
 
     assert config.task is not None
-    task = load_task(config.task, config.args, folder)
+    with seeded(config.seed):  # data that the task draws or splits at random are the same in every run
+        task = load_task(config.task, config.args, folder)
     command = shlex.join(["lrtune", *sys.argv[1:]])
     return Recipe(task, config, Terminal(common.quiet), folder, command)
 

@@ -20,7 +20,7 @@ def command(
 ) -> int:
     """Step 6: one page with all curves and findings."""
     if Path(config).is_dir():
-        from lrtune.recipe import report_run_dir
+        from lrtune.reporting import report_run_dir
 
         return show(lambda: report_run_dir(config), common)
     return show(lambda: open_recipe(config, common).step("report"), common)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -57,6 +58,11 @@ def _print_finding(console: Console, finding: Finding) -> None:
         console.print(Padding(Text(text), (0, 0, 0, 4), expand=False))
 
 
+def _plots() -> bool:
+    """Whether stdout can show a plot: its lines are drawn in braille."""
+    return "utf" in (sys.stdout.encoding or "").lower()
+
+
 def _number(value: Any, digits: int = 4) -> str:
     if value is None:
         return "-"
@@ -104,15 +110,16 @@ def _find_lr(result: StepResult) -> list[Any]:
     from lrtune.cli.plots import sweep_plot
 
     found = result.summary
+    plot = [Text(sweep_plot(result))] if _plots() else []
     if found["suggestion"] is None:
-        return [Text(sweep_plot(result))]
+        return plot
     interval = f"{_number(found['low'], 2)} to {_number(found['high'], 2)}"
     rows = [
         ("learning rate", f"{_number(found['suggestion'], 2)}   (interval {interval})"),
         ("confidence", f"{found['confidence']}, from {found['repeats']} sweeps"),
         ("diverges at", _number(found["diverged_at"], 2)),
     ]
-    return [_pairs(*rows), Text(sweep_plot(result))]
+    return [_pairs(*rows), *plot]
 
 
 def _grid(result: StepResult) -> list[Any]:
@@ -158,7 +165,7 @@ def _report(result: StepResult) -> list[Any]:
         )
     if result.summary["html"]:
         rows.append(("report", str(result.summary["html"])))
-    plot = epochs_plot(result)
+    plot = epochs_plot(result) if _plots() else ""
     return [_pairs(*rows), *([Text(plot)] if plot else [])]
 
 

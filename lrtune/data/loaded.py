@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import DataLoader
 
 from lrtune.data.batches import Batches
-from lrtune.data.nest import to_device
+from lrtune.data.nest import example_count, to_device
 from lrtune.data.resident import shuffled
 from lrtune.errors import TaskError, user_code
 from lrtune.random_state import RandomStream, mixed
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _EVALUATION = 2**31  # an epoch number that no training reaches: evaluations read under a seed of their own
+_LONGEST = 100_000  # batches of a pass that says no length: far past any epoch that is worth several runs
 _END = object()
 
 
@@ -43,14 +45,27 @@ class IterableBatches(Batches):
         count = 0
         for batch in _replayed(self._batches, mixed(seed, epoch), self._name):
             count += 1
-            yield to_device(batch, self._device)
+            if example_count(batch) == 0:
+                raise TaskError(f"Task.{self._name}: batch {count} is empty ({type(batch).__name__})")
+            yield _moved(batch, self._device, self._name)
         if count == 0:
             raise TaskError(f"Task.{self._name}: gave no batch at all ({type(self._batches).__name__})")
         self._counted = count
 
     def in_order(self) -> Iterator[Any]:
-        """Yield the batches of a pass that is the same each time."""
-        return self.epoch(0, _EVALUATION)
+        """Yield the batches of a pass that is the same each time.
+
+        Raises:
+            TaskError: If the pass comes to no end.
+        """
+        limit = _LONGEST + (self.batch_count or 0)
+        for count, batch in enumerate(self.epoch(0, _EVALUATION)):
+            if count == limit:
+                raise TaskError(
+                    f"Task.{self._name}: the stream does not end ({limit} batches read); bound it with "
+                    "itertools.islice in its __iter__, or give it a __len__ if it is only long"
+                )
+            yield batch
 
     @property
     def batch_count(self) -> int | None:
@@ -93,20 +108,38 @@ class DatasetBatches(Batches):
     def _read(self, order: list[int], seed: int) -> Iterator[Any]:
         loader: DataLoader[Any] = DataLoader(self._dataset, self._batch_size, sampler=order)
         for batch in _replayed(loader, seed, self._name):
-            yield to_device(batch, self._device)
+            yield _moved(batch, self._device, self._name)
+
+
+def _moved(batch: Any, device: torch.device, name: str) -> Any:
+    with user_code(f"moving a batch of Task.{name} to {device}"):
+        return to_device(batch, device)
 
 
 def _replayed(batches: Iterable[Any], seed: int, name: str) -> Iterator[Any]:
     """Iterate under random streams of its own, entered only while the user's code runs."""
     stream, held = RandomStream(seed), _HeldGenerators(batches, seed)
     with stream, held, user_code(f"iterating over Task.{name}"):
-        iterator = iter(batches)
+        iterator = iter(_own_pass(batches))
     while True:
         with stream, held, user_code(f"reading a batch of Task.{name}"):
             batch = next(iterator, _END)
         if batch is _END:
             return
         yield batch
+
+
+def _own_pass(batches: Iterable[Any]) -> Iterable[Any]:
+    """Return what a pass of its own can be started on, whatever other passes are under way.
+
+    With persistent workers a loader has one iterator, which every `iter` starts anew. A copy has none yet; its
+    workers are new ones, so that what they draw depends on the seed alone.
+    """
+    if isinstance(batches, DataLoader) and batches.persistent_workers:
+        own = copy.copy(batches)
+        own._iterator = None
+        return own
+    return batches
 
 
 class _HeldGenerators:

@@ -1,7 +1,9 @@
-"""Batches are nests: tensors inside tuples, lists, dicts and named tuples, to any depth."""
+"""Batches are nests: tensors inside tuples, lists, mappings and named tuples, to any depth."""
 
 from __future__ import annotations
 
+import copy
+from collections import UserDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -16,13 +18,38 @@ def map_nest(function: Callable[[torch.Tensor], Any], nest: Any) -> Any:
     """
     if isinstance(nest, torch.Tensor):
         return function(nest)
+    return _with_items(nest, lambda item: map_nest(function, item))
+
+
+def _with_items(nest: Any, change: Callable[[Any], Any]) -> Any:
+    """Return a container of the same type with each item changed, and anything else as it is."""
     if isinstance(nest, tuple) and hasattr(nest, "_fields"):
-        return type(nest)(*(map_nest(function, item) for item in nest))
+        return type(nest)(*map(change, nest))
     if isinstance(nest, list | tuple):
-        return type(nest)(map_nest(function, item) for item in nest)
-    if isinstance(nest, dict):
-        return {key: map_nest(function, item) for key, item in nest.items()}
+        return type(nest)(map(change, nest))
+    # Another mapping with a `to` of its own is a class of batches, which its items alone do not make.
+    if isinstance(nest, dict | UserDict) or (isinstance(nest, Mapping) and not _moves_itself(nest)):
+        return _mapping_like(nest, {key: change(item) for key, item in nest.items()})
     return nest
+
+
+def _mapping_like(nest: Any, items: dict[Any, Any]) -> Any:
+    """Return a mapping of the type of `nest` with other items under the same keys, and its further attributes."""
+    if type(nest) is dict:
+        return items
+    try:
+        made = type(nest)(items)
+        alike = made.keys() == items.keys()
+    except Exception:  # its constructor takes something else
+        alike = False
+    if not alike:
+        made = copy.copy(nest)
+        for key, item in items.items():
+            made[key] = item
+        return made
+    for name, value in getattr(nest, "__dict__", {}).items():
+        made.__dict__.setdefault(name, value)
+    return made
 
 
 def tensors_of(nest: Any) -> Iterator[torch.Tensor]:
@@ -50,19 +77,26 @@ def leaves_of(nest: Any) -> Iterator[Any]:
 
 
 def to_device(nest: Any, device: torch.device) -> Any:
-    """Return the batch on `device`; an object with its own `.to` (a graph batch, say) moves itself."""
-    if not isinstance(nest, torch.Tensor | list | tuple | dict) and callable(getattr(nest, "to", None)):
+    """Return the nest on `device`; in any depth, an object with its own `.to` (a graph batch, say) moves itself."""
+    if isinstance(nest, torch.Tensor):
+        return nest.to(device, non_blocking=True)
+    if _moves_itself(nest):
         return nest.to(device)
-    return map_nest(lambda tensor: tensor.to(device, non_blocking=True), nest)
+    return _with_items(nest, lambda item: to_device(item, device))
+
+
+def _moves_itself(nest: Any) -> bool:
+    # Asked of the type: a mapping that shows its keys as attributes may have one named "to".
+    return callable(getattr(type(nest), "to", None))
 
 
 def example_count(batch: Any) -> int:
-    """Return the number of examples in a batch: the length of its first tensor that has one.
+    """Return the number of examples in a batch: the length of its first tensor that has rows.
 
     An object that is no nest of tensors says it by `num_graphs`, `batch_size` or `len()`, else counts as one.
     """
     for tensor in tensors_of(batch):
-        if tensor.ndim:
+        if tensor.ndim and len(tensor):  # a graph may have no edges
             return int(tensor.shape[0])
     for attribute in ("num_graphs", "batch_size"):
         if isinstance(count := getattr(batch, attribute, None), int):

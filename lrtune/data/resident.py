@@ -70,7 +70,7 @@ class ResidentBatches(Batches):
         if self._tensors is not None or tensors_behind(self._dataset) is not None:
             return list(self._cut(order))
         parts = torch.split(order, self._batch_size)
-        return [to_device(fetch(self._dataset, part.tolist()), self._device) for part in parts]
+        return [self._moved(fetch(self._dataset, part.tolist())) for part in parts]
 
     def _cut(self, order: torch.Tensor) -> Iterator[Any]:
         tensors = self._read()
@@ -80,8 +80,12 @@ class ResidentBatches(Batches):
     def _read(self) -> Any:
         if self._tensors is None:
             held = tensors_behind(self._dataset)
-            self._tensors = to_device(held if held is not None else self._read_items(), self._device)
+            self._tensors = self._moved(held if held is not None else self._read_items())
         return self._tensors
+
+    def _moved(self, tensors: Any) -> Any:
+        with user_code(f"moving the data of {type(self._dataset).__name__} to {self._device}"):
+            return to_device(tensors, self._device)
 
     def _read_items(self) -> Any:
         chunks = []
@@ -114,8 +118,10 @@ def can_be_resident(dataset: Any, device: torch.device) -> bool:
 
     Probe: the same examples are read twice under different random states; an augmentation shows as a difference.
     """
-    if tensors_behind(dataset) is not None:
-        return True
+    held = tensors_behind(dataset)
+    if held is not None:
+        elsewhere = [tensor for tensor in held if tensor.device.type != device.type]
+        return _fits(byte_count(elsewhere), device)
     count = len(dataset)
     indices = sorted({round(at * (count - 1) / (_PROBED - 1)) for at in range(_PROBED)})
     started = time.perf_counter()
@@ -124,10 +130,14 @@ def can_be_resident(dataset: Any, device: torch.device) -> bool:
     seconds = (time.perf_counter() - started) / len(indices) * count
     if seconds > _READING_SECONDS or not all(isinstance(leaf, torch.Tensor) for leaf in leaves_of(first)):
         return False
-    if byte_count(first) / len(indices) * count > _MEMORY_SHARE * free_bytes(device):
+    if not _fits(byte_count(first) / len(indices) * count, device):
         return False
     with seeded(2):
         return equal_nests(first, fetch(dataset, indices))
+
+
+def _fits(size: float, device: torch.device) -> bool:
+    return size == 0 or size <= _MEMORY_SHARE * free_bytes(device)
 
 
 def tensors_behind(dataset: Any) -> list[torch.Tensor] | None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from lrtune.data.nest import byte_count, example_count
+from lrtune.population.modes import in_mode
 from lrtune.population.program import measured_metrics, run_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from lrtune.data.batches import Batches
     from lrtune.task import Task
+
+__all__ = ["evaluate_model", "in_mode"]
 
 _JOINED_BYTES = 512 * 2**20
 
@@ -26,7 +26,7 @@ def evaluate_model(
 
     The task's metrics see the whole split at once (an R² or an F1 is no mean over batches). Where the outputs are
     no tensors, or would take more than 512 MiB, they are means over batches weighted by size; so are the
-    further scalars that a `step` returns.
+    further scalars that a `step` returns. One that a step returns for some batches only is their mean.
 
     Args:
         task: Brings loss and metrics.
@@ -38,20 +38,22 @@ def evaluate_model(
     rows: list[dict[str, torch.Tensor]] = []
     pairs: list[tuple[Any, Any]] = []
     joined: bool | None = None
+    # Counting may read the split, which must not happen in the middle of a pass over it.
+    count = batches.counted() if task.metrics else 0
     with in_mode(model, training_mode), torch.no_grad():
         for batch in batches.in_order():
             outcome = run_batch(task, model, batch)
             if joined is None:
-                joined = _can_join(outcome.output, outcome.target, batches.counted())
+                joined = bool(task.metrics) and _can_join(outcome.output, outcome.target, count)
             if joined:
                 pairs.append((outcome.output, outcome.target))
                 measured = {}
             else:
                 measured = measured_metrics(task, outcome.output, outcome.target)
             weights.append(example_count(batch))
-            rows.append({"loss": outcome.scalar.detach().double(), **outcome.metrics, **measured})
-        whole = _whole_metrics(task, pairs, weights) if pairs and task.metrics else {}
-    means = {name: _mean([row[name] for row in rows], weights) for name in rows[0]}
+            rows.append({"loss": outcome.scalar.detach().clone(), **outcome.metrics, **measured})
+        whole = _whole_metrics(task, pairs, weights) if pairs else {}
+    means = _means(rows, weights)
     loss = means.pop("loss")
     return loss, means | whole
 
@@ -62,30 +64,7 @@ def _whole_metrics(task: Task, pairs: list[tuple[Any, Any]], weights: list[int])
     if len(shapes) == 1:
         joined = map(torch.cat, zip(*pairs, strict=True))
         return {name: float(value) for name, value in measured_metrics(task, *joined).items()}
-    rows = [measured_metrics(task, *pair) for pair in pairs]
-    return {name: _mean([row[name] for row in rows], weights) for name in rows[0]}
-
-
-@contextmanager
-def in_mode(model: torch.nn.Module, training: bool) -> Iterator[None]:
-    """Put a model into training or evaluation mode for a block; modes and buffers are as before afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    # Forward passes move running statistics and counters, in place or by putting another tensor there.
-    buffers = [
-        (module, name, buffer, buffer.detach().clone())
-        for module in model.modules()
-        for name, buffer in module.named_buffers(recurse=False)
-    ]
-    model.train(training)
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-        with torch.no_grad():
-            for module, name, buffer, value in buffers:
-                buffer.copy_(value)
-                setattr(module, name, buffer)
+    return _means([measured_metrics(task, *pair) for pair in pairs], weights)
 
 
 def _can_join(output: Any, target: Any, batch_count: int) -> bool:
@@ -95,6 +74,18 @@ def _can_join(output: Any, target: Any, batch_count: int) -> bool:
     return byte_count(tensors) * batch_count <= _JOINED_BYTES
 
 
-def _mean(values: list[torch.Tensor], weights: list[int]) -> float:
-    weight = torch.tensor(weights, dtype=torch.float64)
-    return float((torch.stack(values).cpu() * weight).sum() / weight.sum())
+def _means(rows: list[dict[str, torch.Tensor]], weights: list[int]) -> dict[str, float]:
+    """Return each name's weighted mean over the batches that have it."""
+    means = {}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        having = [(row[name], weight) for row, weight in zip(rows, weights, strict=True) if name in row]
+        weight = torch.tensor([weight for _, weight in having], dtype=torch.float64)
+        means[name] = float((_read([value for value, _ in having]) * weight).sum() / weight.sum())
+    return means
+
+
+def _read(values: list[torch.Tensor]) -> torch.Tensor:
+    """Return scalars as float64 on the CPU: there since MPS knows no float64, at once since each read waits."""
+    if len({(value.device, value.dtype) for value in values}) > 1:
+        values = [value.cpu().double() for value in values]
+    return torch.stack(values).cpu().double()

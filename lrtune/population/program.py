@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from lrtune.data.nest import map_nest
 from lrtune.errors import TaskError, user_code
+from lrtune.population.lazy import has_lazy_layers, materialise
+from lrtune.population.placement import placed
 from lrtune.random_state import preserved
+from lrtune.task import RESERVED_COLUMNS
 
 if TYPE_CHECKING:
     from lrtune.task import Task
+
+_STEP_KEYS = frozenset({"loss", "output", "target"})
 
 OptimizerFactory = Callable[[torch.nn.Module, float, float], torch.optim.Optimizer]
 
@@ -23,29 +30,43 @@ class Program:
     """A task with its optimizer on a device.
 
     Attributes:
-        task: The user's task.
+        task: The user's task; its loss and metrics are on the device.
         optimizer: `(model, learning_rate, weight_decay) -> Optimizer`.
         device: Where models live.
         decays: Whether the optimizer knows a weight decay at all.
+        first_batch: Returns a training batch on the device, which lazy layers take their shapes from.
     """
 
     task: Task
     optimizer: OptimizerFactory
     device: torch.device
     decays: bool = True
+    first_batch: Callable[[], Any] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "task", placed(self.task, self.device))
 
     def build_model(self) -> torch.nn.Module:
-        """Return a fresh model on the device; the caller seeds.
+        """Return a fresh model on the device, every parameter with its shape; the caller seeds.
 
         Raises:
             TaskError: If the task builds something other than an `nn.Module`.
             UserCodeError: If building raises.
         """
+        model = self._built()
+        if self.first_batch is not None and has_lazy_layers(model):
+            with preserved():
+                batch = self.first_batch()
+            materialise(model, lambda: _dry_run(self.task, model, batch))
+        return model
+
+    def _built(self) -> torch.nn.Module:
         with user_code("building the task's model"):
             model = self.task.model()
         if not isinstance(model, torch.nn.Module):
             raise TaskError(f"Task.model: expected it to return an nn.Module, got {type(model).__name__}")
-        return model.to(self.device)
+        with user_code(f"moving the model to {self.device}"):
+            return model.to(self.device)
 
     def build_optimizer(
         self, model: torch.nn.Module, lr: float, weight_decay: float
@@ -53,7 +74,8 @@ class Program:
         """Return the optimizer for a model.
 
         Raises:
-            TaskError: If the model has no parameter, or the task's function returns something else.
+            TaskError: If the model has no parameter, or the task's function returns something else, or an
+                optimizer without learning rates.
             UserCodeError: If building it raises.
         """
         if next(model.parameters(), None) is None:
@@ -64,6 +86,11 @@ class Program:
         if not isinstance(optimizer, torch.optim.Optimizer):
             got = type(optimizer).__name__
             raise TaskError(f"Task.optimizer: expected it to return a torch.optim.Optimizer, got {got}")
+        if not all(isinstance(group.get("lr"), Real | torch.Tensor) for group in optimizer.param_groups):
+            raise TaskError(
+                f"Task.optimizer: {type(optimizer).__name__} has a parameter group without a learning rate; "
+                "each needs a number under 'lr', which is what lrtune sets"
+            )
         return optimizer
 
     def check_models_are_fresh(self) -> None:
@@ -73,7 +100,7 @@ class Program:
             TaskError: If two calls share a parameter: training one member would train them all.
         """
         with preserved():
-            one, other = self.build_model(), self.build_model()
+            one, other = self._built(), self._built()
         shared = {id(parameter) for parameter in one.parameters()} & {id(p) for p in other.parameters()}
         if one is other or shared:
             raise TaskError(
@@ -134,6 +161,16 @@ def run_batch(task: Task, model: torch.nn.Module, batch: Any) -> Outcome:
     return Outcome(loss, output, target)
 
 
+def _dry_run(task: Task, model: torch.nn.Module, batch: Any) -> None:
+    """Send a batch through a model without its loss, which targets that nobody has checked yet may break."""
+    if task.step is not None:
+        run_batch(task, model, batch)
+        return
+    inputs, _ = split_pair(map_nest(torch.clone, batch))
+    with user_code("calling the model"):
+        model(inputs)
+
+
 def split_pair(batch: Any) -> tuple[Any, Any]:
     """Return input and target of a batch.
 
@@ -170,16 +207,31 @@ def _from_step(returned: Any) -> Outcome:
     if not isinstance(returned.get("loss"), torch.Tensor):
         keys = ", ".join(map(repr, returned)) or "none"
         raise TaskError(f"Task.step: expected a dict with a Tensor under 'loss', got the keys {keys}")
-    rest = {key: value for key, value in returned.items() if key not in ("loss", "output", "target")}
-    metrics = {str(key): _scalar(f"Task.step[{key!r}]", value) for key, value in rest.items()}
+    metrics = {
+        str(key): _scalar(f"Task.step[{key!r}]", value)
+        for key, value in returned.items()
+        if key not in _STEP_KEYS and _is_metric(value)
+    }
+    for name in metrics.keys() & RESERVED_COLUMNS:
+        raise TaskError(f"Task.step[{name!r}]: the name is taken by a column of the curves; choose another")
     return Outcome(returned["loss"], returned.get("output"), returned.get("target"), metrics)
 
 
+def _is_metric(value: Any) -> bool:
+    """Say whether an entry of a step's dict is one number; models also return logits, hidden states and None."""
+    if isinstance(value, torch.Tensor):
+        return value.ndim <= 1 and value.numel() == 1 and not value.is_complex()
+    return isinstance(value, Real | np.bool_)
+
+
 def _scalar(place: str, value: Any) -> torch.Tensor:
-    tensor = torch.as_tensor(value).detach()
+    """Return a number as a tensor of its own, where it is: reading it, or MPS without float64, would not do here."""
+    if not isinstance(value, torch.Tensor):
+        value = torch.as_tensor(value, dtype=torch.float64)
+    tensor: torch.Tensor = value.detach()
     if tensor.numel() != 1:
         raise TaskError(f"{place}: expected a scalar, got a tensor of shape {list(tensor.shape)}")
-    return tensor.reshape(()).double()
+    return tensor.reshape(()).clone()
 
 
 def _shapes(output: Any, target: Any) -> str:

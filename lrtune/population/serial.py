@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +132,7 @@ class _Slot:
         # Groups may have rates of their own: what a schedule moves is their common factor.
         self._ratios = [float(group["lr"]) / self._rate for group in self._optimizer.param_groups]
         self._steps_done = 0
+        self._synchronous = program.device.type == "cpu"
 
     @property
     def stopped(self) -> bool:
@@ -148,24 +150,38 @@ class _Slot:
                 self.failure = error
 
     def _train(self, batches: list[Any], losses: torch.Tensor) -> None:
-        waiting: list[
-            torch.Tensor
-        ] = []  # on an accelerator losses are read once a block: reading one waits for it
-        synchronous = self._program.device.type == "cpu"
+        if not self._synchronous:
+            self._train_ahead(batches, losses)
+            return
         for at, batch in enumerate(batches):
-            loss = self._step(batch)
-            if not synchronous:
-                waiting.append(loss)
-            elif math.isfinite(value := loss.item()):
-                losses[at] = value
-            else:
+            value = self._step(batch).item()
+            if not math.isfinite(value):
                 self._diverged = True
                 return
-        if waiting:
-            values = torch.stack(waiting).double().cpu()
-            finite = torch.isfinite(values).long().cumprod(0).bool()
-            losses[finite] = values[finite]
-            self._diverged = not bool(finite.all())
+            losses[at] = value
+
+    def _train_ahead(self, batches: list[Any], losses: torch.Tensor) -> None:
+        """Read the losses once a block: on an accelerator reading one waits for it."""
+        waiting: list[torch.Tensor] = []
+        try:
+            for batch in batches:
+                waiting.append(self._step(batch).clone())
+        except UserCodeError:
+            with suppress(UserCodeError):  # an accelerator that has failed hands out nothing more
+                self._read(waiting, losses)
+            if not self._diverged:  # a failure after a divergence is a step that was not to be taken
+                raise
+            return
+        self._read(waiting, losses)
+
+    def _read(self, waiting: list[torch.Tensor], losses: torch.Tensor) -> None:
+        if not waiting:
+            return
+        with user_code(f"training on {self._program.device}"):  # what failed there shows itself here
+            values = torch.stack(waiting).cpu().double()  # in this order: MPS knows no float64
+        finite = torch.isfinite(values).long().cumprod(0).bool()
+        losses[: len(values)][finite] = values[finite]
+        self._diverged = not bool(finite.all())
 
     def _step(self, batch: Any) -> torch.Tensor:
         self._set_rate(self.member.rate_at(self._steps_done))

@@ -3,31 +3,26 @@
 Repeated inputs with different targets set a ceiling to the accuracy, sum over inputs of the most frequent label's
 count, and a floor to the loss, the conditional entropy H(target | input) (for squared error the mean variance within
 equal inputs). For a sequence to sequence task of tokens (a language model) the input of position t is what stands
-up to t.
+up to t. Floors are told in the loss's own scale, as the share of what the best constant output reaches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from lrtune.data.nest import example_count
 from lrtune.probes.examples import joined
-from lrtune.probes.loss_family import FAMILIES, LossFamily, class_dimension, expectation, ignored_index
+from lrtune.probes.expectation import expectation
+from lrtune.probes.loss_family import LossFamily, ignored_index
+from lrtune.probes.sample_inputs import input_keys, one_per_position
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from lrtune.task import Task
-
-_HASH = (
-    6364136223846793005  # multiplier of Knuth's MMIX generator: odd, so that a rolling hash keeps every bit
-)
-_CLASS_LOSSES = frozenset({"softmax cross-entropy", "negative log-likelihood"})
-_BINARY = {"binary cross-entropy with logits": 0.0, "binary cross-entropy": 0.5}  # where yes begins
-assert {family.name for family in FAMILIES} >= _CLASS_LOSSES | set(_BINARY)
 
 
 @dataclass(frozen=True)
@@ -35,7 +30,7 @@ class Attainable:
     """What a sample allows.
 
     Attributes:
-        accuracy: The highest training accuracy, None where accuracy means nothing.
+        accuracy: The highest training accuracy, None where accuracy means nothing or no ceiling is known.
         loss: The lowest loss, None where no floor is known.
         constant_loss: What a model that ignores its input reaches, None where unknown.
         per_example: Whether each example has one label (100% is then the aim, not only the ceiling).
@@ -51,6 +46,9 @@ class Attainable:
     examples: int = 0
 
 
+_UNKNOWN = Attainable(None, None, None, False)
+
+
 def attainable(
     task: Task, family: LossFamily | None, pairs: Sequence[tuple[Any, Any]], batches: Sequence[Any]
 ) -> Attainable:
@@ -62,109 +60,117 @@ def attainable(
         pairs: The untrained model's output and the target, a pair a batch.
         batches: The batches themselves, whose inputs are compared.
     """
-    if family is None or not all(isinstance(part, torch.Tensor) for part in pairs[0]):
-        return Attainable(None, None, None, False)
-    output, target = joined([output for output, _ in pairs]), joined([target for _, target in pairs])
-    theory = (
-        expectation(family, task.loss, output, target) if output is not None and target is not None else None
-    )
-    if target is None or theory is None:
-        return Attainable(None, None, None, False)
-    constant = theory.low
-    keys = _input_keys(
-        [_inputs_for(batch, pair[1]) for batch, pair in zip(batches, pairs, strict=True)], target
-    )
-    if family.name in _CLASS_LOSSES and not target.is_floating_point():
-        kept = (target != ignored_index(task.loss)).flatten()
-        ceiling, floor = _of_labels(keys[kept] if keys is not None else None, target.flatten()[kept])
-        return Attainable(ceiling, floor, constant, target.ndim == 1)
-    if family.name in _BINARY:
-        # Entropies of the labels would need each bit apart; the ceiling of 1 is exact unless inputs repeat.
-        return Attainable(1.0, 0.0, constant, True)
-    floor = _variance_within(keys, target) if family.name == "squared error" else 0.0
-    return Attainable(None, floor, constant, False)
+    if family is None or not all(
+        isinstance(part, torch.Tensor) and part.ndim for pair in pairs for part in pair
+    ):
+        return _UNKNOWN
+    theory = expectation(family, task.loss, pairs, [example_count(batch) for batch in batches])
+    if theory is None:
+        return _UNKNOWN
+    targets = [target for _, target in pairs]
+    keys = input_keys(batches, targets)
+    if family.kind == "classes" and not targets[0].is_floating_point():
+        several = one_per_position(batches[0], targets[0])
+        return _of_classes(keys, targets, ignored_index(task.loss), theory.low, several)
+    target = joined(targets)
+    if target is None:
+        return Attainable(None, None, theory.low, False)
+    if family.kind == "binary":
+        ceiling, share = _of_bits(keys, target)
+        return Attainable(ceiling, share * theory.low, theory.low, True)
+    share = _variance_within(keys, target) if family.name == "squared error" else 0.0
+    return Attainable(None, share * theory.low, theory.low, False)
 
 
-def accuracy_of(family: LossFamily | None) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None:
-    """Return `(output, target) -> share that is right` for a classification loss, else None."""
-    if family is None:
+def accuracy_of(
+    family: LossFamily | None, ignore: int = -100
+) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None:
+    """Return `(output, target) -> share that is right` for a classification loss, else None.
+
+    Args:
+        family: Which loss it is.
+        ignore: The label that the loss leaves out.
+    """
+    if family is None or family.kind == "regression":
         return None
-    if family.name in _CLASS_LOSSES:
-        return _class_accuracy
-    if family.name in _BINARY:
-        yes = _BINARY[family.name]
-        return lambda output, target: ((output > yes) == (target > 0.5)).double().mean()
-    return None
+    if family.kind == "binary":
+        yes = family.yes
+        return lambda output, target: ((output > yes) == (target > 0.5)).cpu().double().mean()
+    return lambda output, target: _class_accuracy(family, ignore, output, target)
 
 
-def _class_accuracy(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def _class_accuracy(
+    family: LossFamily, ignore: int, output: torch.Tensor, target: torch.Tensor
+) -> torch.Tensor:
     if target.is_floating_point():
-        return (output.argmax(1) == target.argmax(1)).double().mean()
-    dimension = class_dimension(output, target)
+        return (output.argmax(1) == target.argmax(1)).cpu().double().mean()
+    dimension = family.dimension(output, target)
     assert dimension is not None
-    right = output.argmax(dimension).flatten() == target.flatten()
-    counted = target.flatten() >= 0  # every index that a loss ignores by default is negative
-    return right[counted].double().mean()
+    labels = target.flatten().long()
+    right = output.argmax(dimension).flatten() == labels
+    return right[labels != ignore].cpu().double().mean()
 
 
-def _inputs_for(batch: Any, target: torch.Tensor) -> torch.Tensor | None:
-    """Return the one tensor of the batch that the target is predicted from, None when that is not clear."""
-    if isinstance(batch, list | tuple) and len(batch) == 2:
-        return batch[0] if isinstance(batch[0], torch.Tensor) else None
-    if isinstance(batch, Mapping):
-        others = [
-            value
-            for value in batch.values()
-            if isinstance(value, torch.Tensor) and value.shape[:1] == target.shape[:1] and value is not target
-        ]
-        return others[0] if len(others) == 1 else None
-    return None
+def _of_classes(
+    keys: torch.Tensor | None, targets: Sequence[torch.Tensor], ignore: int, constant: float, several: bool
+) -> Attainable:
+    labels = torch.cat([target.flatten() for target in targets]).cpu().long()
+    kept = labels != ignore
+    if keys is not None and len(keys) == len(labels) and bool(kept.any()):
+        ceiling, share = _of_labels(keys[kept], labels[kept])
+        return Attainable(ceiling, share * constant, constant, not several)
+    # One label per example: inputs as a rule differ. Positions of a sequence often do not.
+    return Attainable(None, None, constant, False) if several else Attainable(1.0, 0.0, constant, True)
 
 
-def _input_keys(inputs: list[torch.Tensor | None], target: torch.Tensor) -> torch.Tensor | None:
-    """Return a number for what each target is predicted from, int64 `[targets]`; equal inputs have equal numbers."""
-    if any(part is None for part in inputs):
-        return None
-    whole = joined([part for part in inputs if part is not None])
-    if whole is None or whole.shape[0] != target.shape[0]:
-        return None
-    if target.ndim == 2 and whole.shape == target.shape and not whole.is_floating_point():
-        return _prefix_keys(whole.cpu().long())
-    if target.ndim > 1 and target[0].numel() > 1:
-        return None
-    rows = whole.detach().cpu().reshape(whole.shape[0], -1)
-    _, groups = torch.unique(rows, dim=0, return_inverse=True)
-    return groups  # type: ignore[no-any-return]
+def _of_labels(keys: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
+    """Return the ceiling of the accuracy, and H(label | input) as a share of H(label)."""
+    ceiling, within = _conditional(keys, labels)
+    _, whole = _conditional(torch.zeros_like(keys), labels)
+    return ceiling, _share(within, whole)
 
 
-def _prefix_keys(tokens: torch.Tensor) -> torch.Tensor:
-    keys = torch.empty_like(tokens)
-    state = torch.zeros_like(tokens[:, 0])
-    for position in range(tokens.shape[1]):
-        state = (state + tokens[:, position] + 1) * _HASH  # int64 wraps, as a hash may
-        state = state ^ (state >> 29)
-        keys[:, position] = state
-    return keys.flatten()
-
-
-def _of_labels(keys: torch.Tensor | None, labels: torch.Tensor) -> tuple[float, float]:
-    """Return ceiling of the accuracy and floor of the loss."""
-    labels = labels.cpu()
-    if keys is None or labels.numel() == 0:
-        return 1.0, 0.0
+def _conditional(keys: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
     _, groups = torch.unique(keys, return_inverse=True)
     pairs, counts = torch.unique(torch.stack([groups, labels]), dim=1, return_counts=True)
     counts = counts.double()
     size = torch.zeros(int(groups.max()) + 1, dtype=torch.float64).index_add(0, pairs[0], counts)
     most = torch.zeros_like(size).scatter_reduce(0, pairs[0], counts, "amax")
     entropy = -(counts * (counts / size[pairs[0]]).log()).sum() / counts.sum()
-    return float(most.sum() / counts.sum()), max(float(entropy), 0.0)
+    return float(most.sum() / counts.sum()), float(entropy)
+
+
+def _of_bits(keys: torch.Tensor | None, target: torch.Tensor) -> tuple[float, float]:
+    """Return ceiling and share for targets of 0 to 1, `[examples, ...]`, each element of an example by itself."""
+    values = target.detach().cpu().double().reshape(target.shape[0], -1)
+    keys = keys if keys is not None and len(keys) == len(values) else torch.arange(len(values))
+    answers = _group_means(keys, (values > 0.5).double())[keys]
+    ceiling = float(torch.maximum(answers, 1 - answers).mean())
+    within = float(_bit_entropy(_group_means(keys, values)[keys]).mean())
+    return ceiling, _share(within, float(_bit_entropy(values.mean(0)).mean()))
+
+
+def _bit_entropy(share: torch.Tensor) -> torch.Tensor:
+    entropy: torch.Tensor = torch.special.entr(share) + torch.special.entr(1 - share)
+    return entropy
 
 
 def _variance_within(keys: torch.Tensor | None, target: torch.Tensor) -> float:
-    if keys is None:
+    """Return the variance that equal inputs leave, as a share of that around the mean; `[examples, ...]`."""
+    if keys is None or len(keys) != target.shape[0]:
         return 0.0
-    values = target.detach().cpu().double().flatten()
-    size = torch.zeros(int(keys.max()) + 1, dtype=torch.float64).index_add(0, keys, torch.ones_like(values))
-    mean = torch.zeros_like(size).index_add(0, keys, values) / size
-    return float(((values - mean[keys]) ** 2).mean())
+    values = target.detach().cpu().double().reshape(target.shape[0], -1)
+    within = ((values - _group_means(keys, values)[keys]) ** 2).mean()
+    return _share(float(within), float(((values - values.mean(0)) ** 2).mean()))
+
+
+def _group_means(keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Return `[groups, values]` of `[rows, values]`."""
+    groups = int(keys.max()) + 1 if len(keys) else 0
+    size = torch.zeros(groups, dtype=torch.float64).index_add(0, keys, torch.ones(len(keys)).double())
+    sums = torch.zeros(groups, values.shape[1], dtype=torch.float64).index_add(0, keys, values)
+    return sums / size[:, None]
+
+
+def _share(within: float, whole: float) -> float:
+    return min(max(within / whole, 0.0), 1.0) if whole > 0 else 0.0

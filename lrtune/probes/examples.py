@@ -47,5 +47,7 @@ def not_finite(parts: Sequence[Any]) -> NotFinite:
 
 def joined(tensors: Sequence[torch.Tensor]) -> torch.Tensor | None:
     """Return the batches' tensors as one, or None where their shapes do not join."""
+    if not all(isinstance(tensor, torch.Tensor) for tensor in tensors):
+        return None
     same = all(tensor.ndim and tensor.shape[1:] == tensors[0].shape[1:] for tensor in tensors)
     return torch.cat(list(tensors)) if tensors and same else None

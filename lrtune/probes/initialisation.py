@@ -7,16 +7,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.autograd import backward
 
 from lrtune.data.nest import byte_count, example_count
+from lrtune.errors import user_code
 from lrtune.population.evaluation import in_mode
 from lrtune.population.program import Outcome, Program, run_batch
-from lrtune.probes.examples import joined
-from lrtune.probes.loss_family import Expectation, declared_family, expectation, matching_family
+from lrtune.probes.expectation import Expectation, expectation
+from lrtune.probes.loss_family import declared_family, matching_family
 from lrtune.random_state import seeded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _KEPT_BYTES = 256 * 2**20  # of outputs and targets; a language model's logits over all examples would not fit
 
@@ -46,13 +48,13 @@ class InitialLoss:
 
 @dataclass(frozen=True)
 class Gradients:
-    """What the first backward pass reaches.
+    """What the first backward passes reach.
 
     Attributes:
         connected: Whether the loss depends on any parameter that requires a gradient.
         trainable: Number of numbers in parameters that require a gradient.
         total: Number of numbers in all parameters.
-        missing: Names of parameters that require a gradient and got none.
+        missing: Names of parameters that require a gradient and got none from any batch.
         not_finite: Names of parameters whose gradient holds NaN or infinities.
     """
 
@@ -97,40 +99,65 @@ def initial_loss(program: Program, model: torch.nn.Module, batches: Sequence[Any
         batch_losses=losses,
         examples=sum(weights),
         output_std=_output_std([output for output, _ in pairs]),
-        expectation=_expectation(program, losses[0], pairs),
+        expectation=_expectation(program, losses[0], pairs, weights),
     )
 
 
-def gradients(model: torch.nn.Module, outcome: Outcome) -> Gradients:
-    """Backpropagate the first batch's loss and say which parameters it reaches; the model keeps no gradient."""
-    named = list(model.named_parameters())
-    trainable = [(name, parameter) for name, parameter in named if parameter.requires_grad]
-    count = sum(parameter.numel() for _, parameter in trainable)
-    total = sum(parameter.numel() for _, parameter in named)
-    if not trainable or not outcome.loss.requires_grad:
-        return Gradients(False, count, total)
-    found = torch.autograd.grad(outcome.scalar, [parameter for _, parameter in trainable], allow_unused=True)
-    pairs = [(name, gradient) for (name, _), gradient in zip(trainable, found, strict=True)]
-    missing = [name for name, gradient in pairs if gradient is None]
-    infinite = [
-        name for name, gradient in pairs if gradient is not None and not bool(torch.isfinite(gradient).all())
-    ]
-    return Gradients(len(missing) < len(pairs), count, total, missing, infinite)
+def gradients(model: torch.nn.Module, outcomes: Iterable[Outcome]) -> Gradients:
+    """Backpropagate batches until every parameter has been reached; the model keeps no gradient.
+
+    One batch need not reach all: a branch may be for some inputs only.
+
+    Args:
+        model: Whose parameters are looked at.
+        outcomes: Of some batches, each taken when it is needed.
+
+    Raises:
+        UserCodeError: If a backward pass of the user's own raises.
+    """
+    parameters = list(model.parameters())
+    trainable = {name: one for name, one in model.named_parameters() if one.requires_grad}
+    missing, infinite = dict.fromkeys(trainable), dict[str, None]()
+    for outcome in outcomes:
+        if not trainable or not outcome.loss.requires_grad:
+            continue
+        _clear(parameters)
+        with user_code("backpropagating the loss"):
+            # Into .grad, which reentrant checkpoints need; autograd.grad is refused by them.
+            backward(outcome.scalar)
+        reached = {name: one.grad for name, one in trainable.items() if one.grad is not None}
+        infinite |= {name: None for name, gradient in reached.items() if not _finite(gradient)}
+        missing = {name: None for name in missing if name not in reached}
+        _clear(parameters)
+        if not missing:
+            break
+    count = sum(parameter.numel() for parameter in trainable.values())
+    total = sum(parameter.numel() for parameter in parameters)
+    return Gradients(len(missing) < len(trainable), count, total, list(missing), list(infinite))
 
 
-def _expectation(program: Program, first_loss: float, pairs: list[tuple[Any, Any]]) -> Expectation | None:
+def _clear(parameters: list[torch.nn.Parameter]) -> None:
+    for parameter in parameters:
+        parameter.grad = None
+
+
+def _finite(gradient: torch.Tensor) -> bool:
+    values = gradient.coalesce().values() if gradient.is_sparse else gradient
+    return bool(torch.isfinite(values).all())
+
+
+def _expectation(
+    program: Program, first_loss: float, pairs: list[tuple[Any, Any]], weights: list[int]
+) -> Expectation | None:
     own = program.task.loss
     family = declared_family(own) or matching_family(first_loss, *pairs[0])
-    if family is None or not all(isinstance(part, torch.Tensor) for part in pairs[0]):
-        return None
-    output, target = joined([output for output, _ in pairs]), joined([target for _, target in pairs])
-    return None if output is None or target is None else expectation(family, own, output, target)
+    return None if family is None else expectation(family, own, pairs, weights[: len(pairs)])
 
 
 def _output_std(outputs: list[Any]) -> float | None:
     if not all(isinstance(output, torch.Tensor) and output.is_floating_point() for output in outputs):
         return None
-    flat = torch.cat([output.detach().double().flatten() for output in outputs])
+    flat = torch.cat([output.detach().cpu().double().flatten() for output in outputs])
     return float(flat.std()) if flat.numel() > 1 else None
 
 

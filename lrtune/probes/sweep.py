@@ -25,9 +25,10 @@ KERNEL_DECADES = 0.12  # standard deviation of the smoothing kernel
 _KERNEL_STEPS = 1.5  # at least, where the sweep is coarse
 _START_SHARE = 0.1  # of the steps: at rates so low that the loss stands still
 _START_STEPS = 5
-# A fall below this many standard errors is noise: over about 30 kernel widths of a sweep the chance that one of
-# them falls as far is 30 P(Z < -4.5), one in ten thousand.
-NOISE_MULTIPLES = 4.5
+# A fall below this many standard errors is noise. On flat losses with Gaussian noise, 800 runs of three sweeps each of
+# 20, 30 and 100 steps were taken for a descent in 0.3, 0.1 and 0% of runs (at 4.5: 4, 4 and 3%); with the heavy tails
+# of Student's t with 3 degrees of freedom in 0.3, 0 and 0.7% of 300 runs.
+NOISE_MULTIPLES = 7.5
 DIVERGENCE_MULTIPLES = 12.0  # likewise for a rise: sweeps are looked at again and again while they run
 _FEWEST_STEPS = 20  # before a noise can be estimated
 # Of the initial loss: below it a sweep is flat, even one that begins without noise (a full batch, a head of zeros).

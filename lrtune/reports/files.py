@@ -37,6 +37,8 @@ def write_report(run_dir: RunDir, results: Mapping[str, StepResult], context: Ma
     best = results["report"].summary.get("best")
     if best is not None:
         run_dir.write("best.yaml", best_yaml(best, results, context))
+    else:
+        run_dir.remove("best.yaml")
     return str(run_dir.path / "report.html")
 
 
@@ -61,7 +63,8 @@ def best_yaml(best: Mapping[str, Any], results: Mapping[str, StepResult], contex
         "train_loss": best["train_loss"],
         "metrics": best["metrics"],
     }
-    head = f"# Found by lrtune {__version__} ({grid}) for {context.get('task')}\n"
+    unfinished = ", which was not finished" if grid in (context.get("unfinished") or ()) else ""
+    head = f"# Found by lrtune {__version__} ({grid}{unfinished}) for {context.get('task')}\n"
     return head + yaml.safe_dump(jsonable(values), sort_keys=False)
 
 

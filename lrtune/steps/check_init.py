@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _EXAMPLES = 1024  # the standard error of a mean is then 3% of the losses' spread
 _CONFIRMATIONS = 3  # fresh models that must be as low before the first is called so
 _FEWEST_BATCHES = 4  # a standard error needs several batch means
+_GRADIENT_BATCHES = 4  # in each of which a parameter must be idle before it is called unused
 
 
 def check_init(context: Context) -> StepResult:
@@ -41,8 +43,7 @@ def check_init(context: Context) -> StepResult:
         UserCodeError: If the user's code raises for a reason that no check has seen.
     """
     config, program = context.config, context.program
-    count = max(_FEWEST_BATCHES, math.ceil(_EXAMPLES / config.batch_size))
-    batches = context.data.train.head(count, config.seed)
+    batches = _sample(context)
     if not batches:
         raise TaskError("Task.train: gave no batch at all")
     with seeded(config.seed):
@@ -66,6 +67,13 @@ def check_init(context: Context) -> StepResult:
     return result
 
 
+def _sample(context: Context) -> list[Any]:
+    """Return the first batches of training, as many as hold enough examples: their size may be the user's."""
+    train, seed = context.data.train, context.config.seed
+    batches = train.subset(_EXAMPLES, seed)
+    return batches if len(batches) >= _FEWEST_BATCHES else train.head(_FEWEST_BATCHES, seed)
+
+
 def _measured(
     context: Context, model: torch.nn.Module, batches: Sequence[Any], summary: dict[str, Any]
 ) -> StepResult:
@@ -80,7 +88,8 @@ def _measured(
         if wrong := loss_checks.loss_not_scalar(list(first.loss.shape)):
             return StepResult("check-init", [wrong], summary)
         # Before the mode ends: putting running statistics back would spoil the graph.
-        reached = gradients(model, first)
+        later = (run_batch(program.task, model, batch) for batch in batches[1:_GRADIENT_BATCHES])
+        reached = gradients(model, chain([first], later))
     seen = initial_loss(program, model, batches, seed)
     judged = [
         gradient_checks.frozen_model(reached),
@@ -169,10 +178,12 @@ def _target_findings(
         output = _forward(model, pairs[0][0])
     if not isinstance(output, torch.Tensor) or output.ndim < 1:
         return
-    if wrong := example_checks.target_dtype(family, output, pairs[0][1]):
+    judged = (example_checks.target_dtype(family, output, target) for _, target in pairs)
+    if wrong := next((found for found in judged if found), None):
         yield wrong
         return
-    classes = output.shape[1] if output.ndim > 1 else output.shape[0]
+    dimension = family.dimension(output, pairs[0][1])
+    classes = output.shape[min(1, output.ndim - 1) if dimension is None else dimension]
     targets = torch.cat([target.flatten() for _, target in pairs])
     found = example_checks.target_out_of_range(family, classes, targets, ignored_index(context.task.loss))
     yield from [found] if found else []

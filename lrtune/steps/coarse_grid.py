@@ -29,7 +29,7 @@ def coarse_grid(context: Context, suggestion: float | None, done: StepResult | N
     Args:
         context: The task made ready.
         suggestion: Of step 3, for `coarse.lr: auto`.
-        done: An unfinished grid of the same settings; its cells are not trained again.
+        done: An earlier run of the same settings, finished or not; its cells are not trained again.
 
     Raises:
         UserCodeError: If the user's code raises in every cell.
@@ -40,8 +40,8 @@ def coarse_grid(context: Context, suggestion: float | None, done: StepResult | N
     decays = [float(decay) for decay in settings.weight_decay] if context.program.decays else [0.0]
     if not context.program.decays and any(settings.weight_decay):
         context.progress.note("this optimizer has no weight decay: the grid is over learning rates alone")
-    if done:
-        context.progress.note(f"coarse-grid: {len(done.summary['trials'])} cells are trained already")
+    if grid.trained:
+        context.progress.note(f"coarse-grid: {len(grid.trained)} cells are trained already")
     with context.progress.bar("coarse grid", 0) as bar:
         grid.train([(rate, decay) for rate in rates for decay in decays], bar)
         while cells := grid.beyond_the_edge():
@@ -51,11 +51,20 @@ def coarse_grid(context: Context, suggestion: float | None, done: StepResult | N
 
 def _auto_rates(suggestion: float | None) -> list[float]:
     assert suggestion is not None, "step 3 gave no rate"
-    return [suggestion * 10 ** (half_decade / 2) for half_decade in HALF_DECADES]
+    return [_rounded(suggestion * 10 ** (half_decade / 2)) for half_decade in HALF_DECADES]
+
+
+def _rounded(value: float) -> float:
+    """Return six significant digits: 0.316228, not 0.31622776601683794, is what a person copies."""
+    return float(f"{value:.6g}")
 
 
 class _Grid:
-    """The cells trained so far."""
+    """The cells trained so far.
+
+    What an earlier run has trained stands in `trained` until the grid comes to that cell. So a resumed grid takes the
+    same way, extensions included, as one that was never interrupted.
+    """
 
     def __init__(self, context: Context, done: StepResult | None) -> None:
         self._context = context
@@ -64,18 +73,18 @@ class _Grid:
         self._failures: list[tuple[str, Exception]] = []
         self._extended: list[str] = []
         self._extensions: dict[tuple[str, str], int] = {}
-        for trial in done.summary.get("trials", []) if done else []:
-            if trial["state"] != "failed":
-                self._trials.append(trial)
-                self._curves[trial["curve"]] = done.curves[trial["curve"]] if done else Curve()
+        earlier = [trial for trial in done.summary["trials"] if trial["state"] != "failed"] if done else []
+        self.trained = {(trial["lr"], trial["weight_decay"]): trial for trial in earlier}
+        self._earlier_curves = done.curves if done else {}
 
     def train(self, cells: Sequence[tuple[float, float]], bar: Bar) -> None:
         config = self._context.config
-        known = {(trial["lr"], trial["weight_decay"]) for trial in self._trials}
+        fresh = [cell for cell in dict.fromkeys(cells) if cell not in self._cells()]
+        for cell in fresh:
+            if cell in self.trained:
+                self._take(self.trained.pop(cell))
         members = [
-            Member(lr, wd, config.seed, config.seed)
-            for lr, wd in dict.fromkeys(cells)
-            if (lr, wd) not in known
+            Member(lr, wd, config.seed, config.seed) for lr, wd in fresh if (lr, wd) not in self._cells()
         ]
         bar.extend(len(members) * config.coarse.epochs * self._context.data.train.counted())
         runs = train_members(
@@ -89,15 +98,22 @@ class _Grid:
         if self._failures and len(self._failures) == len(self._trials):
             raise self._failures[0][1]
 
+    def _cells(self) -> set[tuple[float, float]]:
+        return {(trial["lr"], trial["weight_decay"]) for trial in self._trials}
+
+    def _take(self, trial: Trial) -> None:
+        self._trials.append(trial)
+        self._curves[trial["curve"]] = self._earlier_curves[trial["curve"]]
+
     def _add(self, run: Run) -> None:
         # Not the count: of an unfinished grid the failed cells are left out, and their numbers with them.
-        taken = [int(name.rsplit("-", 1)[1]) for name in self._curves]
+        taken = [int(name.rsplit("-", 1)[1]) for name in {**self._earlier_curves, **self._curves}]
         name = f"coarse-{max(taken, default=-1) + 1:03d}"
         self._curves[name] = run.curve
         self._trials.append(trial_of(run, name))
         if run.failure:
             self._failures.append((labelled(self._trials[-1]), run.failure))
-        self._context.keep(self.result())
+        self._context.keep(self._result_with(list(self.trained.values())))
 
     def beyond_the_edge(self) -> list[tuple[float, float]]:
         """Return cells past the edge that the best cell lies at, none where it lies inside or enough was added."""
@@ -108,7 +124,7 @@ class _Grid:
             values = self._values(axis)
             if checks.at_edge(best[axis], values) and self._gain(best, axis) >= checks.MATTERS:
                 up = best[axis] == values[-1]
-                beyond = best[axis] * factor if up else best[axis] / factor
+                beyond = _rounded(best[axis] * factor if up else best[axis] / factor)
                 if self._may_extend(axis, "up" if up else "down", beyond):
                     return self._line(axis, beyond, best)
         return []
@@ -116,7 +132,7 @@ class _Grid:
     def _below_everything(self) -> list[tuple[float, float]]:
         if not self._trials:
             return []
-        lower = min(self._values("lr")) / _RATE_FACTOR**2
+        lower = _rounded(min(self._values("lr")) / _RATE_FACTOR**2)
         return (
             [(lower, decay) for decay in self._values("weight_decay")]
             if self._may_extend("lr", "down", lower)
@@ -129,9 +145,10 @@ class _Grid:
             return False
         name = "learning rate" if axis == "lr" else "weight decay"
         self._extended.append(f"{name} {direction} to {value:.3g}")
-        self._context.progress.note(
-            f"the best cell lies at the edge of the grid: extending the {self._extended[-1]}"
+        why = (
+            "the best cell lies at the edge of the grid" if best_of(self._trials) else "no cell has completed"
         )
+        self._context.progress.note(f"{why}: extending the {self._extended[-1]}")
         return True
 
     def _line(self, axis: str, value: float, best: Trial) -> list[tuple[float, float]]:
@@ -162,15 +179,19 @@ class _Grid:
         return math.nan if loss is None else float(loss)
 
     def result(self) -> StepResult:
+        return self._result_with([])
+
+    def _result_with(self, waiting: Sequence[Trial]) -> StepResult:
+        """Return the result, together with cells of an earlier run that the grid has not come to yet."""
         details = {
             "initial_loss": self._initial_loss(),
             "epochs": self._context.config.coarse.epochs,
             "extended": self._extended,
         }
-        summary = {"best": best_of(self._trials), "trials": ranked(self._trials)}
-        return StepResult(
-            "coarse-grid", self._findings(), summary, details=details, curves=dict(self._curves)
-        )
+        trials = [*self._trials, *waiting]
+        summary = {"best": best_of(trials), "trials": ranked(trials)}
+        curves = {trial["curve"]: self._earlier_curves[trial["curve"]] for trial in waiting} | self._curves
+        return StepResult("coarse-grid", self._findings(), summary, details=details, curves=curves)
 
     def _findings(self) -> list[Finding]:
         judged = [checks.all_diverged(self._trials), checks.trial_failed(self._failures, len(self._trials))]

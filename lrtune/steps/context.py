@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from lrtune.data.device import resolve_device
@@ -66,8 +67,7 @@ def open_context(
     """
     device = resolve_device(config.device)
     optimizer, decays = optimizer_factory(task, config.optimizer, load)
-    program = Program(task, optimizer, device, decays)
+    data = open_data(task, config.batch_size, config.seed, device, progress)
+    program = Program(task, optimizer, device, decays, cache(lambda: data.train.head(1, config.seed)[0]))
     program.check_models_are_fresh()
-    return Context(
-        task, config, program, open_data(task, config.batch_size, config.seed, device, progress), progress
-    )
+    return Context(program.task, config, program, data, progress)

@@ -6,6 +6,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from lrtune.checks import learning_rate as checks
+from lrtune.checks.grid import trial_failed
+from lrtune.errors import UserCodeError
 from lrtune.population.planner import make_population
 from lrtune.population.protocol import Member
 from lrtune.probes.sweep import (
@@ -21,10 +23,12 @@ from lrtune.results import StepResult
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lrtune.config import FindLrConfig
     from lrtune.steps.context import Context
 
 SUGGESTION = 2 / 3  # of the way down the valley, in log rate: fastai's rule of the same name ("valley")
 _LOW, _HIGH = 1 / 3, 1.0  # the interval's ends
+_PRETRAINED_DECADES = 2  # lower: fine-tuning takes rates that training from scratch does not
 _BLOCK = 10  # steps between looks at who has diverged
 
 
@@ -32,43 +36,74 @@ def find_lr(context: Context) -> StepResult:
     """Sweep the rate from `find_lr.min` to `find_lr.max` and read the valley.
 
     The sweeps of all seeds are one population: each has its own initialisation and data order. All training data,
-    the task's own optimizer, and a small weight decay.
+    the task's own optimizer, and a small weight decay. A pretrained model's sweep starts two decades lower.
 
     Raises:
         TaskError: If the task's parts do not fit together.
-        UserCodeError: If the user's code raises in every sweep.
+        UserCodeError: If the user's code raises in every sweep, at the lowest rates already.
     """
     settings = context.config.find_lr
-    rates = sweep_rates(settings.min, settings.max, settings.steps)
+    rates = _rates_to_sweep(settings, context.task.pretrained)
     seeds = [context.config.seed + repeat for repeat in range(settings.repeats)]
     members = [Member(rates[0], settings.weight_decay, seed, seed, rates) for seed in seeds]
-    losses = _swept(context, members, settings.steps)
-    sweeps = [read_sweep(rates, row) for row in losses]
-    return _judged(sweeps, losses, seeds)
+    swept = _Swept(context, members)
+    swept.run(len(rates))
+    losses = list(swept.losses.values())
+    result = _judged([read_sweep(rates, row) for row in losses], losses, seeds)
+    if failed := trial_failed(swept.failures, len(members)):
+        result.findings.append(failed)
+    return result
 
 
-def _swept(context: Context, members: Sequence[Member], steps: int) -> list[list[float]]:
-    """Return each sweep's losses, up to where it diverged."""
-    population = make_population(context.program, members, context.data.train, {})
-    losses: dict[int, list[float]] = {member.seed: [] for member in members}
-    with context.progress.bar("sweeping the learning rate", steps) as bar:
-        for done in range(0, steps, _BLOCK):
-            block = min(_BLOCK, steps - done)
-            rows = population.advance(block).tolist()
-            alive = []
-            for index, (member, row) in enumerate(zip(population.members, rows, strict=True)):
-                kept = losses[member.seed]
-                kept.extend(loss for loss in row if math.isfinite(loss))
-                if len(kept) == done + block and read_sweep(member.schedule, kept).diverged in (
-                    None,
-                    len(kept),
-                ):
-                    alive.append(index)
-            bar.advance(block)
-            population.keep(alive)
-            if not alive:
-                break
-    return list(losses.values())
+def _rates_to_sweep(settings: FindLrConfig, pretrained: bool) -> tuple[float, ...]:
+    if not pretrained or "min" in settings.model_fields_set:
+        return sweep_rates(settings.min, settings.max, settings.steps)
+    least = settings.min / 10**_PRETRAINED_DECADES
+    decades = math.log10(settings.max / settings.min)
+    steps = round(settings.steps * (1 + _PRETRAINED_DECADES / decades))  # as dense as without
+    return sweep_rates(least, settings.max, steps)
+
+
+class _Swept:
+    """The sweeps' losses, each up to where it diverged or the user's code raised."""
+
+    def __init__(self, context: Context, members: Sequence[Member]) -> None:
+        self._progress = context.progress
+        self._population = make_population(context.program, members, context.data.train, {})
+        self.losses: dict[int, list[float]] = {member.seed: [] for member in members}
+        self.failures: list[tuple[str, Exception]] = []
+
+    def run(self, steps: int) -> None:
+        with self._progress.bar("sweeping the learning rate", steps) as bar:
+            for done in range(0, steps, _BLOCK):
+                block = min(_BLOCK, steps - done)
+                if not self._advance(done, block):
+                    return
+                bar.advance(block)
+
+    def _advance(self, done: int, block: int) -> bool:
+        """Take some steps; return whether any sweep goes on."""
+        try:
+            rows = self._population.advance(block).tolist()
+        except UserCodeError as error:
+            if done == 0:  # not the rate's fault
+                raise
+            self.failures += [(f"seed {member.seed}", error) for member in self._population.members]
+            return False
+        alive = []
+        failures = self._population.failures
+        for index, (member, row) in enumerate(zip(self._population.members, rows, strict=True)):
+            kept = self.losses[member.seed]
+            kept.extend(loss for loss in row if math.isfinite(loss))
+            if failure := failures[index]:
+                self.failures.append((f"seed {member.seed}", failure))
+            elif len(kept) == done + block and read_sweep(member.schedule, kept).diverged in (
+                None,
+                len(kept),
+            ):
+                alive.append(index)
+        self._population.keep(alive)
+        return bool(alive)
 
 
 def _judged(sweeps: list[Sweep], losses: list[list[float]], seeds: list[int]) -> StepResult:

@@ -18,7 +18,8 @@ from lrtune.population.planner import make_population
 from lrtune.population.protocol import Evaluation, Member, Population
 from lrtune.probes.attainable import Attainable, accuracy_of, attainable
 from lrtune.probes.initialisation import first_outcome, gradients
-from lrtune.probes.loss_family import LossFamily, declared_family, matching_family
+from lrtune.probes.loss_family import LossFamily, declared_family, ignored_index, matching_family
+from lrtune.probes.mismatched import mismatched
 from lrtune.random_state import seeded
 from lrtune.results import Curve, Finding, StepResult
 
@@ -49,8 +50,8 @@ def overfit(context: Context) -> StepResult:
         raise TaskError("Task.train: gave no batch at all")
     if wiring := _wiring_faults(context, batches[0]):
         return StepResult("overfit", wiring, _summary(None, 0))
-    family, aim = _aim(context, batches)
-    trial = _Trial(context, batches, family, aim)
+    family, aim, others = _aim(context, batches)
+    trial = _Trial(context, batches, family, aim, others)
     trial.run()
     return trial.result()
 
@@ -61,11 +62,12 @@ def _wiring_faults(context: Context, batch: Any) -> list[Finding]:
     outcome = first_outcome(context.program, model, batch, context.config.seed)
     if outcome.loss.requires_grad:
         return []
-    reached = gradients(model, outcome)
+    reached = gradients(model, [outcome])
     return [found for found in (frozen_model(reached), detached_loss(reached)) if found]
 
 
-def _aim(context: Context, batches: Sequence[Any]) -> tuple[LossFamily | None, Attainable]:
+def _aim(context: Context, batches: Sequence[Any]) -> tuple[LossFamily | None, Attainable, list[Any] | None]:
+    """Return the loss's family, what the sample allows, and where no loss tells that, the sample mismatched."""
     program, seed = context.program, context.config.seed
     with seeded(seed):
         model = program.build_model()
@@ -75,14 +77,22 @@ def _aim(context: Context, batches: Sequence[Any]) -> tuple[LossFamily | None, A
     family = declared_family(own) or matching_family(float(first.scalar), first.output, first.target)
     aim = attainable(context.task, family, [(o.output, o.target) for o in outcomes], batches)
     parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    return family, replace(aim, parameters=parameters, examples=sum(map(example_count, batches)))
+    aim = replace(aim, parameters=parameters, examples=sum(map(example_count, batches)))
+    if aim.constant_loss is not None:
+        return family, aim, None
+    return family, aim, mismatched(program, model, batches, [o.target for o in outcomes], seed)
 
 
 class _Trial:
     """The rates' tries at the sample, and what is known of each so far."""
 
     def __init__(
-        self, context: Context, batches: Sequence[Any], family: LossFamily | None, aim: Attainable
+        self,
+        context: Context,
+        batches: Sequence[Any],
+        family: LossFamily | None,
+        aim: Attainable,
+        mismatched: list[Any] | None,
     ) -> None:
         self._context = context
         self._aim = aim
@@ -91,7 +101,9 @@ class _Trial:
         self._accuracy, program = _with_accuracy(context.program, family)
         sample = FixedBatches(list(batches))
         members = [Member(rate, 0.0, context.config.seed, context.config.seed) for rate in RATES]
-        self._population: Population = make_population(program, members, sample, {"sample": sample})
+        splits = {"sample": sample} | ({"mismatched": FixedBatches(mismatched)} if mismatched else {})
+        self._splits = list(splits)
+        self._population: Population = make_population(program, members, sample, splits)
         self._curves = {member.learning_rate: Curve() for member in members}
         self._attempts: dict[float, Attempt] = {}
 
@@ -127,8 +139,8 @@ class _Trial:
         ]
         target = {
             "accuracy": self._aim.accuracy,
-            "loss": overfitting.loss_aim(best.loss_first, self._aim),
-            "reason": overfitting.aim_text(best.loss_first, self._aim),
+            "loss": overfitting.loss_aim(best, self._aim),
+            "reason": overfitting.aim_text(best, self._aim),
         }
         details = {"target": target, "members": members, "batches": self._batches}
         curves = {names[rate]: curve for rate, curve in self._curves.items()}
@@ -155,10 +167,22 @@ class _Trial:
     def _measure(self, step: int) -> None:
         evaluation = self._population.evaluate("sample")
         in_training = self._population.evaluate("sample", training_mode=True)
+        others = self._mismatched()
         for index, member in enumerate(self._population.members):
-            self._note(member.learning_rate, step, _better(evaluation, in_training, index, self._accuracy))
+            measured = _better(evaluation, in_training, index, self._accuracy)
+            self._note(member.learning_rate, step, measured, others[index])
 
-    def _note(self, rate: float, step: int, measured: tuple[float, float | None]) -> None:
+    def _mismatched(self) -> list[float | None]:
+        """Each member's loss with the inputs of other examples, in the mode that does better."""
+        if "mismatched" not in self._splits:
+            return [None] * len(self._population.members)
+        modes = [self._population.evaluate("mismatched", training_mode=mode) for mode in (False, True)]
+        lowest = torch.stack([mode.loss for mode in modes]).nan_to_num(nan=math.inf).amin(0)
+        return [loss if math.isfinite(loss) else None for loss in lowest.tolist()]
+
+    def _note(
+        self, rate: float, step: int, measured: tuple[float, float | None], other: float | None
+    ) -> None:
         loss, accuracy = measured
         before = self._attempts.get(rate)
         curve = self._curves[rate]
@@ -167,7 +191,7 @@ class _Trial:
             self._attempts[rate] = replace(first, diverged_at=len(curve.loss) + 1, steps=len(curve.loss))
             return
         self._attempts[rate] = Attempt(
-            rate, before.loss_first if before else loss, loss, accuracy, None, step
+            rate, before.loss_first if before else loss, loss, accuracy, None, step, other
         )
         row: dict[str, float | int | None] = {
             "epoch": step // self._batches,
@@ -186,7 +210,7 @@ class _Trial:
 
 def _with_accuracy(program: Program, family: LossFamily | None) -> tuple[str | None, Program]:
     """Return the name under which evaluations hold an accuracy, and the program that measures it."""
-    accuracy = accuracy_of(family) or program.task.metrics.get("accuracy")
+    accuracy = accuracy_of(family, ignored_index(program.task.loss)) or program.task.metrics.get("accuracy")
     if accuracy is None:
         return None, replace(program, task=replace(program.task, metrics={}))
     return _ACCURACY, replace(program, task=replace(program.task, metrics={_ACCURACY: accuracy}))

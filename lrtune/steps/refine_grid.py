@@ -135,12 +135,15 @@ class _Refinement:
             raise self._failures[0][1]
 
     def _repeat(self, bar: Bar, per_trial: int) -> None:
-        """Train the best refined setting and the best coarse cell under further seeds."""
+        """Train the best refined setting and the best coarse cell again, under seeds that chose neither.
+
+        The seed of the search is left out: the best of many trials owes a part of its loss to that seed.
+        """
         best, coarse = best_of(self._rows), self._coarse_row()
         if best is None or coarse is None or best["curve"] == coarse["curve"]:
             return
-        first = self._context.config.seed
-        seeds = range(first + 1, first + self._settings.seeds)
+        first = self._context.config.seed + 1
+        seeds = range(first, first + self._settings.seeds)
         members = [
             Member(row["lr"], row["weight_decay"], seed, seed) for seed in seeds for row in (coarse, best)
         ]
@@ -149,12 +152,14 @@ class _Refinement:
         runs = train_members(
             self._context.program, members, self._context.data, self._settings.epochs, on_steps=bar.advance
         )
-        losses = {(run.member.learning_rate, run.member.weight_decay, run.member.seed): run for run in runs}
-        pairs = [(score(coarse), score(best))]
-        for seed in seeds:
-            rows = (trial_of(losses[row["lr"], row["weight_decay"], seed], "") for row in (coarse, best))
-            one, other = (score(row) for row in rows)
-            pairs.append((one, other))
+        losses = {
+            (m.learning_rate, m.weight_decay, m.seed): score(trial_of(run, ""))
+            for run in runs
+            for m in [run.member]
+        }
+        pairs = [
+            tuple(losses[row["lr"], row["weight_decay"], seed] for row in (coarse, best)) for seed in seeds
+        ]
         finite = [
             pair for pair in pairs if math.isfinite(sum(pair))
         ]  # a seed that diverges has no loss to compare
@@ -166,7 +171,7 @@ class _Refinement:
 
     def result(self) -> StepResult:
         gain, noise = None, None
-        if self._repeats:
+        if self._repeats.get("coarse"):
             gain, noise = checks.paired_gain(self._repeats["coarse"], self._repeats["refined"])
         details: dict[str, Any] = {
             "epochs": self._settings.epochs,

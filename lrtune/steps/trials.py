@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from lrtune.checks.grid import has_exploded
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -26,10 +28,17 @@ def trial_of(run: Run, curve: str) -> Trial:
         "train_loss": None if run.diverged else run.last("train_loss"),
         "metrics": {name: value for name, value in last.items() if name not in _FIXED_COLUMNS},
         "steps": run.steps,
-        "state": "failed" if run.failure else "diverged" if run.diverged else "complete",
+        "state": "failed" if run.failure else "diverged" if run.diverged or _exploded(run) else "complete",
         "seed": run.member.seed,
         "curve": curve,
     }
+
+
+def _exploded(run: Run) -> bool:
+    losses = [row["train_loss"] for row in run.curve.evaluations if row.get("train_loss") is not None]
+    return bool(losses) and has_exploded(
+        losses[0], losses[-1], min(loss for loss in losses if loss is not None)
+    )
 
 
 def score(trial: Trial) -> float:

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 _STARTUP = 8  # random settings before a model of the losses is used, the coarse grid's cells included
+_DAMAGED = (
+    "not a database",
+    "malformed",
+    "no such table",
+    "no such column",
+)  # SQLite's words; a lock is no damage
 _ROW = "lrtune"  # user attribute of a trial that holds its row of the table
 
 
@@ -73,7 +79,7 @@ class Search:
                 )
                 self._fail_unfinished()
             except Exception as error:
-                if path is None:
+                if path is None or not any(words in str(error) for words in _DAMAGED):
                     raise
                 raise StudyFileError(str(error).splitlines()[0]) from error
 
@@ -98,7 +104,7 @@ class Search:
     def ask(self, count: int) -> list[Asked]:
         """Return settings to train next.
 
-        The sampler is seeded by how far the study is, so that a search that was interrupted goes on as it would have.
+        The sampler is seeded by how many trials have been told: from the same results it draws the same settings.
         """
         space: dict[str, BaseDistribution] = {**self._space.distributions()}
         with _quiet():
@@ -126,8 +132,7 @@ class Search:
         self._open.clear()
 
     def _sampler(self) -> BaseSampler:
-        done = len(self._study.get_trials(deepcopy=False))
-        return SAMPLERS[self._sampler_name](self._seed, mixed(self._seed, done) % 2**32)
+        return SAMPLERS[self._sampler_name](self._seed, mixed(self._seed, len(self.told)) % 2**32)
 
 
 def _tpe(seed: int, now: int) -> BaseSampler:

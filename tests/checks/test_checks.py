@@ -12,8 +12,9 @@ from lrtune.checks import examples, gradients, grid, initial_loss, learning_rate
 from lrtune.checks.overfitting import Attempt
 from lrtune.probes.attainable import Attainable
 from lrtune.probes.examples import NotFinite
+from lrtune.probes.expectation import Expectation
 from lrtune.probes.initialisation import Gradients, InitialLoss
-from lrtune.probes.loss_family import Expectation, declared_family
+from lrtune.probes.loss_family import declared_family
 from lrtune.probes.sweep import Sweep
 
 CLASSES, BINARY, SQUARES = (
@@ -33,7 +34,9 @@ def code(found: Any) -> str | None:
     ("family", "shape", "target", "expected"),
     [
         pytest.param(CLASSES, (4, 3), torch.zeros(4, dtype=torch.int64), None, id="classes int64"),
+        pytest.param(CLASSES, (4, 3), torch.zeros(4, dtype=torch.uint8), None, id="classes uint8"),
         pytest.param(CLASSES, (4, 3), torch.zeros(4, dtype=torch.int32), "int64", id="classes int32"),
+        pytest.param(CLASSES, (4, 3), torch.zeros(2, 3), None, id="probabilities of a short batch"),
         pytest.param(CLASSES, (4, 3), torch.zeros(4), "int64", id="classes float"),
         pytest.param(CLASSES, (4, 3), torch.zeros(4, 3), None, id="probabilities"),
         pytest.param(CLASSES, (4, 3), [0, 1], None, id="no tensor"),
@@ -199,7 +202,32 @@ def test_has_overfit(aim: Attainable, loss: float, accuracy: float | None, learn
 
 def test_negative_losses_have_an_aim() -> None:
     """A loss below zero counts as learnt when it has fallen by half of its size."""
-    assert overfitting.loss_aim(-2.0, UNKNOWN) == -3.0
+    assert overfitting.loss_aim(Attempt(0.1, -2.0, -2.0, None, None, 1), UNKNOWN) == -3.0
+
+
+@pytest.mark.parametrize(
+    ("first", "loss", "mismatched", "learnt"),
+    [
+        pytest.param(11.1, 10.0, 13.0, True, id="an offset, learnt by its input"),
+        pytest.param(11.1, 10.0, 10.0, False, id="an input that is ignored"),
+        pytest.param(2.0, 1.7, 2.05, False, id="the beginning of a descent"),
+        pytest.param(1e6, 0.4, 2.0, True, id="a bad start, half of the mismatched"),
+        pytest.param(1e6, 1.0, 1.0, False, id="a bad start and an ignored input"),
+        pytest.param(5.0, 2.6, None, False, id="no parts known: half of the first"),
+    ],
+)
+def test_unknown_losses(first: float, loss: float, mismatched: float | None, learnt: bool) -> None:
+    """Without any known loss a sample is learnt when the loss fell because of the input."""
+    attempt = Attempt(0.1, first, loss, None, None, 100, mismatched)
+    assert overfitting.has_overfit(attempt, UNKNOWN) is learnt
+    assert "half the first loss" in overfitting.aim_text(attempt, UNKNOWN)
+
+
+def test_a_floor_that_is_unknown() -> None:
+    """Where only the best constant's loss is known, half of it is the aim."""
+    assert (
+        overfitting.loss_aim(Attempt(0.1, 9.0, 9.0, None, None, 1), Attainable(None, None, 3.0, False)) == 1.5
+    )
 
 
 def test_explosions() -> None:

@@ -9,7 +9,7 @@ from programs import CPU, generator
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
 from lrtune.data.loaded import DatasetBatches, IterableBatches
-from lrtune.data.nest import equal_nests, tensors_of
+from lrtune.data.nest import equal_nests, example_count, tensors_of
 from lrtune.data.resident import ResidentBatches, shuffled
 from lrtune.data.source import as_batches
 from lrtune.errors import TaskError, UserCodeError
@@ -383,3 +383,103 @@ def test_reading_leaves_the_random_state() -> None:
             batches.subset(5, 0)
         assert torch.equal(torch.get_rng_state(), before[0])
         assert np.random.get_state()[1].tolist() == before[1]
+
+
+@pytest.mark.parametrize("shuffle", [True, False], ids=["shuffled", "in order"])
+def test_persistent_workers_serve_each_pass_alone(shuffle: bool) -> None:
+    """Passes in turns over a loader with persistent workers are what each is alone; the user's own pass goes on."""
+    data = Items(lambda at: at + 0.5 * torch.rand(1))
+    loader = DataLoader(data, SIZE, shuffle=shuffle, num_workers=1, persistent_workers=True)
+    with preserved():
+        users = iter(loader)
+        read = [next(users)]
+        batches = opened(loader)
+        alone = [firsts(batches.epoch(seed, 0)) for seed in (1, 2)]
+        pairs = list(zip(batches.epoch(1, 0), batches.epoch(2, 0), strict=True))
+        read += users
+    assert [firsts([pair[at] for pair in pairs]) for at in (0, 1)] == alone
+    assert sorted(int(number) for number in firsts(read)) == list(range(COUNT))
+    assert loader._iterator is users
+    del users, loader._iterator
+
+
+class Endless(IterableDataset[Any]):
+    """A stream that never ends, whatever it says."""
+
+    def __iter__(self) -> Any:
+        while True:
+            yield torch.zeros(1)
+
+
+class EndlessWithLength(Endless):
+    """The same with a length, at which a DataLoader does not stop."""
+
+    def __len__(self) -> int:
+        return 7
+
+
+def test_endless_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream without an end is refused instead of being counted for ever, and the message says how to bound it."""
+    monkeypatch.setattr("lrtune.data.loaded._LONGEST", 20)
+    with pytest.raises(
+        TaskError, match=r"Task\.train: the stream does not end \(20 batches.*islice.*__len__"
+    ):
+        opened(Endless()).counted()
+
+
+@pytest.mark.filterwarnings("ignore:Length of IterableDataset:UserWarning")
+def test_endless_stream_with_a_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream that says a length is counted by it; an evaluation that goes far past it is refused."""
+    monkeypatch.setattr("lrtune.data.loaded._LONGEST", 20)
+    batches = opened(EndlessWithLength())
+    assert batches.counted() == 2
+    with pytest.raises(TaskError, match="does not end"):
+        list(batches.in_order())
+
+
+@pytest.mark.parametrize("empty", [[], (), {}, torch.zeros(0, 3)], ids=repr)
+def test_empty_batch(empty: Any) -> None:
+    """A batch that holds no example is the task's fault, named by its number."""
+    with pytest.raises(TaskError, match=r"Task\.train: batch 2 is empty"):
+        list(opened([torch.ones(2), empty]).epoch(0, 0))
+
+
+def test_a_part_of_a_batch_may_be_empty() -> None:
+    """Examples are counted by the first part that has any: a graph may have no edges."""
+    batch = {"edges": torch.zeros(0, 2), "nodes": torch.zeros(4, 3)}
+    assert example_count(next(opened([batch]).epoch(0, 0))) == 4
+
+
+@pytest.mark.parametrize("free", [10_000, 300], ids=["fits", "too big"])
+@pytest.mark.parametrize("name", ["TensorDataset", "Subset"])
+def test_tensors_that_do_not_fit_on_an_accelerator(
+    monkeypatch: pytest.MonkeyPatch, name: str, free: int
+) -> None:
+    """Tensors stay on the CPU where an accelerator has no room for them; on the CPU they already are."""
+    monkeypatch.setattr("lrtune.data.resident.free_bytes", lambda device: free)
+    expected = ResidentBatches if free > 300 else DatasetBatches
+    assert type(as_batches(DATASETS[name], "train", SIZE, torch.device("meta"), Silent())) is expected
+    assert type(opened(DATASETS[name])) is ResidentBatches
+
+
+class Stubborn:
+    """A batch object that cannot be moved."""
+
+    num_graphs = 2
+
+    def to(self, device: torch.device) -> Stubborn:
+        """Fail as an accelerator without memory does."""
+        raise RuntimeError("out of memory")
+
+
+def test_moving_that_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What moving data to the device raises names the data and the device."""
+    with pytest.raises(UserCodeError, match=r"while moving a batch of Task\.train to cpu: out of memory"):
+        next(opened([Stubborn()]).epoch(0, 0))
+
+    def full(nest: Any, device: torch.device) -> Any:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr("lrtune.data.resident.to_device", full)
+    with pytest.raises(UserCodeError, match="while moving the data of TensorDataset to cpu"):
+        next(opened(DATASETS["TensorDataset"]).epoch(0, 0))

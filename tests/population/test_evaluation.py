@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import math
+from collections import OrderedDict
 from typing import Any
 
 import pytest
 import torch
 from programs import (
+    CPU,
     Constant,
     accuracy,
     batches_of,
@@ -20,7 +23,8 @@ from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 import lrtune
 from lrtune.data.batches import FixedBatches
-from lrtune.errors import UserCodeError
+from lrtune.data.loaded import IterableBatches
+from lrtune.errors import TaskError, UserCodeError
 from lrtune.population.evaluation import evaluate_model, in_mode
 
 
@@ -122,3 +126,68 @@ def test_metrics_that_raise(metric: Any) -> None:
     """A metric that raises is the user's code, and named."""
     with pytest.raises(UserCodeError, match="calling the metric 'mine'"):
         evaluate_model(blob_task(metrics={"mine": metric}), mlp(), batches_of(blobs(8), 4))
+
+
+def step_task(entries: Any) -> lrtune.Task:
+    """A task whose step returns the batch's mean as its loss, and what `entries` makes of the batch."""
+
+    def step(model: nn.Module, batch: Tensor) -> Any:
+        return OrderedDict(loss=model(batch).sum() * 0 + batch.mean(), **entries(batch))
+
+    return lrtune.Task(model=lambda: Constant(1.0), train=[torch.zeros(1)], step=step)
+
+
+def test_entries_that_are_no_numbers() -> None:
+    """Of a step's dict only scalars are metrics: logits, hidden states, text and None are left alone."""
+    others = {
+        "logits": torch.ones(3, 2),
+        "one_logit": torch.ones(1, 1),
+        "hidden_states": (torch.ones(2), torch.ones(2)),
+        "past_key_values": None,
+        "note": "text",
+        "spectrum": torch.ones((), dtype=torch.complex64),
+        "share": 0.1,
+        "hit": True,
+    }
+    _, metrics = evaluate_model(step_task(lambda batch: others), Constant(1.0), FixedBatches([torch.ones(3)]))
+    assert metrics == {"share": pytest.approx(0.1, rel=1e-12), "hit": 1.0}
+
+
+@pytest.mark.parametrize("name", ["train_loss", "val_loss", "epoch", "step"])
+def test_a_steps_reserved_names(name: str) -> None:
+    """A step's metric that would overwrite a column of the curves is refused, and named."""
+    task = step_task(lambda batch: {name: 99.0})
+    with pytest.raises(TaskError, match=rf"Task\.step\['{name}'\]: the name is taken"):
+        evaluate_model(task, Constant(1.0), FixedBatches([torch.ones(3)]))
+
+
+def test_metrics_of_some_batches() -> None:
+    """A metric that a step returns for some batches only is the mean over those, of whatever type it is there."""
+    sizes = {3: {"a": torch.tensor(2.0)}, 1: {"b": 5}, 2: {"a": 7, "b": torch.tensor(8)}}
+    task = step_task(lambda batch: sizes[len(batch)])
+    _, metrics = evaluate_model(task, Constant(1.0), FixedBatches([torch.ones(size) for size in sizes]))
+    assert metrics == {"a": pytest.approx((3 * 2 + 2 * 7) / 5), "b": pytest.approx((5 + 2 * 8) / 3)}
+
+
+def test_scalars_that_change_afterwards() -> None:
+    """A total that a step counts on in place is read as it was at each batch."""
+    total = torch.zeros(())
+    task = step_task(lambda batch: {"total": total.add_(1)})
+    _, metrics = evaluate_model(task, Constant(1.0), FixedBatches([torch.ones(2)] * 3))
+    assert metrics == {"total": 2.0}
+
+
+def test_counting_is_no_pass_within_a_pass() -> None:
+    """A split of unknown length is counted before it is read, not while a batch is being evaluated."""
+    passes = []
+
+    class Split:
+        def __iter__(self) -> Any:
+            passes.append("open")
+            yield from zip(*(part.split(8) for part in blobs(24).tensors), strict=True)
+            passes.append("closed")
+
+    loss, metrics = evaluate_model(blob_task(), mlp(), IterableBatches(Split(), CPU, "val"))
+    assert passes == ["open", "closed"] * 2
+    assert math.isfinite(loss)
+    assert metrics.keys() == {"accuracy"}

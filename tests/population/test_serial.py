@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -287,6 +288,46 @@ def test_all_failing_raises() -> None:
         population(blob_task(model=Choosy), [Member(1e5, 0, 0), Member(1e6, 0, 1)]).advance(STEPS)
 
 
+def ahead(task: lrtune.Task, members: list[Member]) -> SerialPopulation:
+    """A population whose losses are read once a block, as on an accelerator."""
+    made = population(task, members)
+    for slot in made._slots:
+        slot._synchronous = False
+    return made
+
+
+@pytest.mark.parametrize("model", [Choosy, Exploding], ids=["failing", "diverging"])
+def test_losses_read_once_a_block(model: Callable[[], nn.Module]) -> None:
+    """Read a block at a time, the losses before a failure or a divergence are those read one by one."""
+    members = [Member(0.01, 0, 0), Member(1e5, 0, 2), Member(1e3, 0, 1)]
+    task = blob_task(model=model) if model is Choosy else dataclasses.replace(linear_like(), model=model)
+    block, single = ahead(task, members), population(task, members)
+    assert equal_with_nan(block.advance(STEPS), single.advance(STEPS))
+    assert list(map(str, block.failures)) == list(map(str, single.failures))
+    assert [slot.stopped for slot in block._slots] == [slot.stopped for slot in single._slots]
+    assert any(slot.stopped for slot in block._slots)
+
+
+class Asserting(Exploding):
+    """Raises at weights that are not finite, as an assertion in user code would."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return logits of finite weights."""
+        if not all(torch.isfinite(parameter).all() for parameter in self.parameters()):
+            raise ValueError("weights not finite")
+        return super().forward(inputs)
+
+
+def test_a_failure_after_a_divergence_is_a_divergence() -> None:
+    """A step that was taken only because the losses are read later does not count when it raises."""
+    task = dataclasses.replace(linear_like(), model=Asserting)
+    block = ahead(task, [Member(1e30, 0, 0), Member(0.01, 0, 0)])
+    rows = block.advance(STEPS)
+    assert block.failures == (None, None)
+    assert block._slots[0].stopped
+    assert 0 < int(torch.isfinite(rows[0]).sum()) < STEPS
+
+
 def test_keep_and_export() -> None:
     """Kept members go on bitwise as they would have, in the order asked for; exports are copies."""
     kept, whole = population(blob_task(), MEMBERS), population(blob_task(), MEMBERS)
@@ -312,11 +353,29 @@ def test_random_state_is_the_callers() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
+class WithoutRate(torch.optim.Optimizer):
+    """An optimizer that finds its rate by itself."""
+
+
+class Immovable(nn.Linear):
+    """A model that cannot be moved."""
+
+    def to(self, *_: Any, **__: Any) -> Any:
+        """Fail as an accelerator without memory does."""
+        raise RuntimeError("out of memory")
+
+
 @pytest.mark.parametrize(
     ("fields", "error", "message"),
     [
         pytest.param(
             {"model": lambda: 3}, TaskError, "expected it to return an nn.Module, got int", id="no module"
+        ),
+        pytest.param(
+            {"model": lambda: Immovable(4, 3)},
+            UserCodeError,
+            "while moving the model to cpu: out of memory",
+            id="model that cannot move",
         ),
         pytest.param({"model": nn.ReLU}, TaskError, "ReLU has no parameters", id="no parameters"),
         pytest.param(
@@ -324,6 +383,18 @@ def test_random_state_is_the_callers() -> None:
             TaskError,
             "a torch.optim.Optimizer, got NoneType",
             id="no optimizer",
+        ),
+        pytest.param(
+            {"optimizer": lambda m, lr, wd: WithoutRate(m.parameters(), {})},
+            TaskError,
+            "WithoutRate has a parameter group without a learning rate",
+            id="no learning rate",
+        ),
+        pytest.param(
+            {"optimizer": lambda m, lr, wd: WithoutRate(m.parameters(), {"lr": None})},
+            TaskError,
+            "WithoutRate has a parameter group without a learning rate",
+            id="learning rate None",
         ),
         pytest.param(
             {"loss": lambda o, t: o.sum(1)},

@@ -10,7 +10,8 @@ from programs import generator
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
-from lrtune.probes.loss_family import FAMILIES, declared_family, expectation, ignored_index, matching_family
+from lrtune.probes.expectation import expectation
+from lrtune.probes.loss_family import FAMILIES, declared_family, ignored_index, matching_family
 
 LABELS = torch.tensor([0, 0, 0, 1, 1, 2])
 ENTROPY = -sum(p * math.log(p) for p in (1 / 2, 1 / 3, 1 / 6))
@@ -65,7 +66,7 @@ def test_expectations(loss: Any, output: Tensor, target: Tensor, low: float, hig
     """The best constant reaches the entropy or the variance, the neutral output ln C or the mean square."""
     family = declared_family(loss)
     assert family is not None
-    theory = expectation(family, loss, output, target)
+    theory = expectation(family, loss, [(output, target)])
     assert theory is not None
     assert theory.low == pytest.approx(low, rel=1e-4)
     assert theory.high == pytest.approx(high, rel=1e-4)
@@ -76,7 +77,7 @@ def test_expectations(loss: Any, output: Tensor, target: Tensor, low: float, hig
 def test_class_weights() -> None:
     """Class weights are in the number, also where they make the prior worse than equal logits."""
     loss = nn.CrossEntropyLoss(weight=WEIGHTS)
-    theory = expectation(declared_family(loss), loss, LOGITS, LABELS)
+    theory = expectation(declared_family(loss), loss, [(LOGITS, LABELS)])
     assert sorted([theory.low, theory.high]) == pytest.approx(
         sorted([weighted_prior(), math.log(3)]), rel=1e-4
     )
@@ -91,13 +92,15 @@ def test_ignored_labels_do_not_count(make: Any) -> None:
     """Labels that the loss ignores are left out of the prior."""
     loss = make(ignore_index=2)
     assert ignored_index(loss) == 2
-    theory = expectation(declared_family(loss), loss, LOGITS, LABELS)
+    theory = expectation(declared_family(loss), loss, [(LOGITS, LABELS)])
     # The best constant of lrtune gives the ignored class its share; the entropy of the others is the bound below.
     rest = -(0.6 * math.log(0.6) + 0.4 * math.log(0.4))
     assert rest - 1e-6 <= theory.low <= math.log(3) + 1e-6
     padded = make(ignore_index=-1)
     target = torch.where(LABELS == 2, -1, LABELS)
-    assert expectation(declared_family(padded), padded, LOGITS, target).low == pytest.approx(rest, rel=1e-4)
+    assert expectation(declared_family(padded), padded, [(LOGITS, target)]).low == pytest.approx(
+        rest, rel=1e-4
+    )
 
 
 @pytest.mark.parametrize(
@@ -144,7 +147,7 @@ def test_language_models_match() -> None:
     for output in (logits, logits.flatten(0, 1)):
         family = matching_family(value, output, tokens)
         assert family is FAMILIES[0]
-        assert expectation(family, None, output, tokens).high == pytest.approx(math.log(7))
+        assert expectation(family, None, [(output, tokens)]).high == pytest.approx(math.log(7))
 
 
 @pytest.mark.parametrize(
@@ -158,3 +161,78 @@ def test_outputs_that_are_no_tensor(output: Any) -> None:
 def test_labels_out_of_range_match_nothing() -> None:
     """A label that no class has makes the reference raise, and is no match rather than a crash."""
     assert matching_family(1.0, LOGITS, LABELS + 5) is None
+
+
+@pytest.mark.parametrize("sizes", [[6], [4, 2], [2, 2, 2]], ids=str)
+def test_sums_are_taken_per_batch(sizes: list[int]) -> None:
+    """A loss summed over the batch is expected at a batch's sum, averaged as the loss is, not at the pool's."""
+    loss = functools.partial(F.cross_entropy, reduction="sum")
+    pairs = list(zip(LOGITS.split(sizes), LABELS.split(sizes), strict=True))
+    theory = expectation(declared_family(loss), loss, pairs, sizes)
+    factor = sum(size * size for size in sizes) / 6
+    assert theory.high == pytest.approx(factor * math.log(3), rel=1e-4)
+    assert theory.low == pytest.approx(
+        sum(
+            size * float(F.cross_entropy(prior_logits(size), labels, reduction="sum"))
+            for size, (_, labels) in zip(sizes, pairs, strict=True)
+        )
+        / 6,
+        rel=1e-4,
+    )
+    assert "over 3 classes" in theory.text
+
+
+def prior_logits(count: int) -> Tensor:
+    """The label prior's logits for some examples."""
+    return torch.tensor([1 / 2, 1 / 3, 1 / 6]).log().expand(count, 3)
+
+
+def test_large_sums_have_an_expectation() -> None:
+    """The number of classes comes from the output's shape: a sum of thousands is no power of e."""
+    loss = functools.partial(F.cross_entropy, reduction="sum")
+    pairs = [(torch.zeros(2000, 10), torch.arange(2000) % 10)]
+    theory = expectation(declared_family(loss), loss, pairs)
+    assert theory.high == pytest.approx(2000 * math.log(10), rel=1e-4)
+    assert "over 10 classes" in theory.text
+
+
+def picky(output: Tensor, target: Tensor) -> Tensor:
+    """A loss of the user's that insists on type and batch size."""
+    assert output.dtype == torch.float32
+    assert len(output) == 3
+    return F.cross_entropy(output, target)
+
+
+def test_a_loss_that_insists_on_types_and_sizes() -> None:
+    """The user's loss is called as training calls it: batch by batch, in the output's own type."""
+    pairs = list(zip(LOGITS.split(3), LABELS.split(3), strict=True))
+    assert expectation(FAMILIES[0], picky, pairs).high == pytest.approx(math.log(3), rel=1e-5)
+
+
+def test_a_loss_that_raises_has_no_expectation() -> None:
+    """Whatever a loss raises on constant outputs, there is then no expectation, and no crash."""
+    assert expectation(FAMILIES[0], picky, [(LOGITS, LABELS)]) is None
+    assert expectation(FAMILIES[0], lambda o, t: {}["none"], [(LOGITS, LABELS)]) is None
+
+
+def test_a_context_as_long_as_the_vocabulary() -> None:
+    """Where the classes could stand in two dimensions, the loss's value decides; else they are the last."""
+    logits = torch.randn(3, 5, 5, generator=generator(3))
+    tokens = torch.randint(5, (3, 5), generator=generator(4))
+    last = matching_family(float(F.cross_entropy(logits.flatten(0, 1), tokens.flatten())), logits, tokens)
+    second = matching_family(float(F.cross_entropy(logits, tokens)), logits, tokens)
+    assert (last.dimension(logits, tokens), second.dimension(logits, tokens)) == (2, 1)
+    zeros = torch.zeros_like(logits)
+    assert matching_family(math.log(5), zeros, tokens).dimension(zeros, tokens) == 2
+
+
+def test_byte_labels() -> None:
+    """Labels of uint8, which torch takes, have the same expectation as those of int64."""
+    theory = expectation(FAMILIES[0], F.cross_entropy, [(LOGITS, LABELS.to(torch.uint8))])
+    assert theory.low == pytest.approx(ENTROPY, rel=1e-4)
+
+
+def test_sequences_of_several_lengths() -> None:
+    """Batches whose sequences differ in length pool their labels all the same."""
+    pairs = [(torch.zeros(2, 3, time), torch.zeros(2, time, dtype=torch.int64)) for time in (4, 7)]
+    assert expectation(FAMILIES[0], F.cross_entropy, pairs).high == pytest.approx(math.log(3), rel=1e-5)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -19,7 +20,7 @@ from programs import (
 )
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
-from torch.utils.data import TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 import lrtune
 from lrtune.errors import UserCodeError
@@ -423,3 +424,42 @@ def test_both_modes_are_measured() -> None:
     model = lambda: nn.Sequential(nn.BatchNorm1d(4, eps=1e-8), zero_head())  # noqa: E731
     result = checked(blob_task(model=model))
     assert {"initial_loss", "initial_loss_eval"} <= set(result.summary)
+
+
+def test_a_branch_for_some_inputs_is_silent() -> None:
+    """A layer that only some batches use is no unused parameter."""
+    first, second = blobs(24, seed=0).tensors, blobs(24, seed=1).tensors
+    batches = [(inputs, labels) for inputs, labels in (first, second)]
+
+    class Branch(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.other = nn.Linear(4, 3), nn.Linear(4, 3)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            layer = self.one if torch.equal(inputs, batches[0][0]) else self.other
+            return layer(inputs)
+
+    assert codes(checked(blob_task(model=Branch, train=batches))) == []
+
+
+def test_summed_losses_are_compared_with_sums() -> None:
+    """A healthy model under a summed loss raises no alarm, whatever the batches."""
+    loss = functools.partial(F.cross_entropy, reduction="sum")
+    result = checked(blob_task(loss=loss, train=blobs(1200), metrics={}))
+    assert codes(result) == []
+    assert result.summary["expected_high"] > 10 * math.log(3)
+
+
+@pytest.mark.parametrize(("size", "seen"), [(4, 1024), (64, 1024), (500, 2000)])
+def test_a_loaders_own_batches(size: int, seen: int) -> None:
+    """Whatever the size of a loader's batches, about 1,024 examples are seen, in four batches or more."""
+    loader = DataLoader(blobs(4000), batch_size=size)
+    assert checked(blob_task(train=loader)).summary["examples"] == seen
+
+
+def test_a_list_as_target_in_a_later_batch() -> None:
+    """Targets that are no tensor in one of the batches are a finding."""
+    inputs, labels = blobs(24).tensors
+    result = checked(blob_task(train=[(inputs, labels), (inputs, labels.tolist())], metrics={}))
+    assert codes(result) == ["target-dtype"]

@@ -12,6 +12,7 @@ from programs import blob_task, blobs, codes, context_of, linear_task, mlp
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
+from lrtune.checks.grid import has_exploded
 from lrtune.results import StepResult, jsonable
 from lrtune.steps.coarse_grid import coarse_grid
 from lrtune.steps.loss_curves import loss_curves
@@ -336,7 +337,27 @@ def test_repeats_decide() -> None:
         assert result.details["gain"] == pytest.approx(gain)
         best = result.summary["trials"][0]
         assert (result.summary["best"]["curve"] == best["curve"]) is (gain > 0)
-        assert repeats["refined"][0] == best["val_loss"]
+        assert best["val_loss"] not in repeats["refined"], (
+            "the seed that chose the setting is no witness for it"
+        )
+
+
+@pytest.mark.parametrize(
+    ("initial", "last", "lowest", "exploded"),
+    [
+        pytest.param(2.3, 2.35, 2.2, False, id="learns-nothing"),
+        pytest.param(2.3, 7.0, 2.2, True, id="three-times-the-initial-loss"),
+        pytest.param(2.3, 6.0, 0.1, False, id="above-but-not-twice-over"),
+        pytest.param(0.01, 0.5, -1.0, False, id="near-zero-and-had-fallen-far"),
+        pytest.param(-1.0, 5.0, -1.5, True, id="below-zero"),
+        pytest.param(2.3, None, 2.3, False, id="not-finite-is-judged-elsewhere"),
+    ],
+)
+def test_a_loss_that_ends_far_above_its_start_has_exploded(
+    initial: float, last: float | None, lowest: float, exploded: bool
+) -> None:
+    """A trial that ends finite, but far above where it began, counts as diverged."""
+    assert has_exploded(initial, last, lowest) is exploded
 
 
 def test_no_threads_are_left() -> None:

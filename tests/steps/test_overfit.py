@@ -160,3 +160,80 @@ def test_the_same_twice() -> None:
     one, other = tried(blob_task()), tried(blob_task())
     assert (one.summary, one.details, one.curves) == (other.summary, other.details, other.curves)
     assert tried(blob_task(), seed=1).summary != one.summary
+
+
+def step_of(loss: Any, dictionary: bool = False) -> Any:
+    """A step that returns nothing but a loss, of pairs or of dicts."""
+
+    def step(model: nn.Module, batch: Any) -> Any:
+        inputs, target = (batch["x"], batch["y"]) if dictionary else batch
+        value = loss(model(inputs), target)
+        return {"loss": value, "target": target} if dictionary else value
+
+    return step
+
+
+def offset(output: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy that no training brings below 10."""
+    return F.cross_entropy(output, target) + 10
+
+
+@pytest.mark.parametrize("dictionary", [False, True], ids=["pairs", "dicts"])
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        pytest.param(mlp, [], id="learns"),
+        pytest.param(lambda: Constant(2.0, 0.0, -2.0), ["cannot-overfit"], id="ignores its input"),
+    ],
+)
+def test_an_offset_of_an_unknown_loss(model: Any, expected: list[str], dictionary: bool) -> None:
+    """Through a step whose floor nobody knows, learning by the input passes, learning without it does not."""
+    batches: list[Any] = list(zip(*(tensor.split(8) for tensor in blobs().tensors), strict=True))
+    if dictionary:
+        batches = [{"x": inputs, "y": target} for inputs, target in batches]
+    task = blob_task(
+        model=model, train=batches, val=None, loss=None, step=step_of(offset, dictionary), metrics={}
+    )
+    assert codes(tried(task)) == expected
+
+
+def test_an_autoencoder_of_labelled_data() -> None:
+    """Labels that a step does not look at are no target: the first loss is the measure then."""
+
+    def step(model: nn.Module, batch: Any) -> Tensor:
+        return (model(batch[0]) - batch[0]).abs().pow(1.5).mean()
+
+    task = blob_task(model=lambda: mlp(4, 4, 32), loss=None, step=step, metrics={})
+    result = tried(task)
+    assert codes(result) == []
+    assert "batches' parts" in result.details["target"]["reason"]
+
+
+def test_a_language_model_of_conflicting_continuations() -> None:
+    """A healthy language model on texts that begin alike passes at the ceiling that they set."""
+    tokens = torch.randint(3, (40, 9), generator=generator(5))
+    batches = [{"tokens": part[:, :-1], "targets": part[:, 1:]} for part in tokens.split(8)]
+    healthy = language_task(3, head=lambda v: nn.Linear(8, v))
+
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding, self.cell = nn.Embedding(3, 16), nn.GRU(16, 64, batch_first=True)
+            self.head = nn.Linear(64, 3)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return self.head(self.cell(self.embedding(inputs))[0])
+
+    task = type(healthy)(model=Recurrent, train=batches, step=healthy.step)
+    result = tried(task, optimizer={"name": "adam"}, overfit={"batches": 3, "steps": 300})
+    assert codes(result) == []
+    assert result.details["target"]["accuracy"] < 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_offset_regression(seed: int) -> None:
+    """A squared error that no training brings below 100 is learnt all the same, over four seeds."""
+    task = linear_task(loss=lambda o, t: F.mse_loss(o, t) + 100)
+    assert codes(tried(task, seed=seed)) == []
+    ignoring = linear_task(model=lambda: Constant(0.0), loss=task.loss)
+    assert codes(tried(ignoring, seed=seed, overfit={"batches": 5, "steps": 100})) == ["cannot-overfit"]
