@@ -172,14 +172,18 @@ class RunDir:
         if fcntl is None:  # Windows: two processes at once are then the user's to avoid
             yield
             return
-        with (self.path / ".lock").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise RunDirError(
-                    f"run_dir: another lrtune is working in {self.path}; wait for it, or choose another with --run-dir"
-                ) from None
-            yield  # the system takes the lock back when the file closes, also after kill -9
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(handle)
+            raise RunDirError(
+                f"run_dir: another lrtune is working in {self.path}; wait for it, or choose another with --run-dir"
+            ) from None
+        try:
+            yield
+        finally:
+            os.close(handle)  # which gives the lock back, as the system does after kill -9
 
     def set_aside(self, path: Path, why: str) -> None:
         """Rename a damaged file so that it is neither used nor lost."""

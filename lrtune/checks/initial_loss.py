@@ -34,23 +34,41 @@ def loss_not_scalar(shape: list[int]) -> Finding | None:
     return finding("loss-not-scalar", message, str(shape), "[]")
 
 
+def accepted(seen: InitialLoss, given: float | None, pretrained: bool) -> tuple[float | None, float | None]:
+    """Return the lowest and the highest initial loss that raise no finding; None where there is no bound.
+
+    Args:
+        seen: The measurement, whose standard error widens the range.
+        given: The task's own expectation: accepted within 10% and three standard errors.
+        pretrained: Whether the model may know something already.
+    """
+    if given is not None:
+        slack = GIVEN_TOLERANCE * abs(given) + _noise(seen)
+        return given - slack, given + slack
+    theory = seen.expectation
+    if theory is None:
+        return None, None
+    low = None if pretrained else LOW_SHARE * theory.low - _noise(seen)
+    return low, theory.at_spread(OUTPUT_STD) + _noise(seen)
+
+
 def initial_loss_given(seen: InitialLoss, expected: float) -> Finding | None:
-    """The loss is what the user said it should be, within 10% and three standard errors."""
-    slack = GIVEN_TOLERANCE * abs(expected) + _noise(seen)
-    if abs(seen.mean - expected) <= slack:
+    """The loss is what the user said it should be."""
+    low, high = accepted(seen, expected, pretrained=False)
+    assert low is not None
+    assert high is not None
+    if low <= seen.mean <= high:
         return None
     code = "initial-loss-high" if seen.mean > expected else "initial-loss-low"
     message = f"The loss at initialisation is {seen.mean:.4g}{_error(seen)}; the task expects {expected:.4g}."
-    return finding(code, message, seen.mean, f"{expected - slack:.4g} to {expected + slack:.4g}")
+    return finding(code, message, seen.mean, f"{low:.4g} to {high:.4g}")
 
 
 def initial_loss_high(seen: InitialLoss) -> Finding | None:
     """The loss does not exceed that of a neutral output by more than outputs of a sane size explain."""
     theory = seen.expectation
-    if theory is None:
-        return None
-    limit = theory.at_spread(OUTPUT_STD) + _noise(seen)
-    if seen.mean <= limit:
+    _, limit = accepted(seen, None, pretrained=False)
+    if theory is None or limit is None or seen.mean <= limit:
         return None
     message = f"The loss at initialisation is {seen.mean:.4g}{_error(seen)}; expected is {theory.text}."
     fix = None
@@ -67,10 +85,8 @@ def initial_loss_high(seen: InitialLoss) -> Finding | None:
 def initial_loss_low(seen: InitialLoss, pretrained: bool) -> Finding | None:
     """A model that has seen nothing is not better than the best constant; a pretrained one may be."""
     theory = seen.expectation
-    if theory is None or pretrained:
-        return None
-    limit = LOW_SHARE * theory.low - _noise(seen)
-    if seen.mean >= limit:
+    limit, _ = accepted(seen, None, pretrained)
+    if theory is None or limit is None or seen.mean >= limit:
         return None
     message = f"The loss at initialisation is {seen.mean:.4g}{_error(seen)}, lower than any model can reach"
     message += f" that has learnt nothing: {theory.text}."

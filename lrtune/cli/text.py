@@ -89,6 +89,11 @@ def _check_init(result: StepResult) -> list[Any]:
     loss = _number(found["initial_loss"]) + (f" ± {error:.2g}" if error else "")
     expected = result.details.get("expectation") or "no expectation known for this loss"
     rows = [("loss at initialisation", loss), ("expected", str(expected))]
+    bounds = {"from": found.get("accepted_low"), "up to": found.get("accepted_high")}
+    if any(bound is not None for bound in bounds.values()):
+        rows.append(
+            ("accepted", " ".join(f"{word} {_number(b)}" for word, b in bounds.items() if b is not None))
+        )
     if found.get("initial_loss_eval") is not None:
         rows.append(("in evaluation mode", _number(found["initial_loss_eval"])))
     return [_pairs(*rows, ("parameters", _number(found["parameters"])))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -101,11 +102,14 @@ def _measured(
     ]
     theory = seen.expectation
     given = context.task.expected_initial_loss
+    low, high = loss_checks.accepted(seen, given, context.task.pretrained)
     summary |= {
         "initial_loss": seen.mean,
         "expected_low": given if given is not None else theory.low if theory else None,
         "expected_high": given if given is not None else theory.high if theory else None,
         "standard_error": seen.standard_error,
+        "accepted_low": low,
+        "accepted_high": high,
         "initial_loss_eval": seen.eval_mean,
         "output_std": seen.output_std,
         "examples": seen.examples,
@@ -142,6 +146,14 @@ def _low_again(context: Context, batches: Sequence[Any]) -> bool:
 
 
 def _data_findings(context: Context, model: torch.nn.Module, batches: Sequence[Any]) -> Iterator[Finding]:
+    yield from _split_findings(context, model, batches)
+    if context.data.val is not None:
+        sample = context.data.val.subset(_EXAMPLES, context.config.seed)
+        for finding in _split_findings(context, model, sample):
+            yield replace(finding, message=f"In the validation data: {finding.message}")
+
+
+def _split_findings(context: Context, model: torch.nn.Module, batches: Sequence[Any]) -> Iterator[Finding]:
     if context.task.loss is None:  # a step's batches have no known parts
         found = example_checks.nonfinite_input(not_finite(batches))
         yield from [found] if found else []

@@ -9,7 +9,7 @@ from lrtune.checks import grid as checks
 from lrtune.population.protocol import Member
 from lrtune.population.training import Run, train_members
 from lrtune.results import Curve, Finding, StepResult
-from lrtune.steps.trials import Trial, best_of, labelled, ranked, score, trial_of
+from lrtune.steps.trials import Trial, best_of, labelled, ranked, rounded, score, trial_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,12 +51,7 @@ def coarse_grid(context: Context, suggestion: float | None, done: StepResult | N
 
 def _auto_rates(suggestion: float | None) -> list[float]:
     assert suggestion is not None, "step 3 gave no rate"
-    return [_rounded(suggestion * 10 ** (half_decade / 2)) for half_decade in HALF_DECADES]
-
-
-def _rounded(value: float) -> float:
-    """Return six significant digits: 0.316228, not 0.31622776601683794, is what a person copies."""
-    return float(f"{value:.6g}")
+    return [rounded(suggestion * 10 ** (half_decade / 2)) for half_decade in HALF_DECADES]
 
 
 class _Grid:
@@ -124,7 +119,7 @@ class _Grid:
             values = self._values(axis)
             if checks.at_edge(best[axis], values) and self._gain(best, axis) >= checks.MATTERS:
                 up = best[axis] == values[-1]
-                beyond = _rounded(best[axis] * factor if up else best[axis] / factor)
+                beyond = rounded(best[axis] * factor if up else best[axis] / factor)
                 if self._may_extend(axis, "up" if up else "down", beyond):
                     return self._line(axis, beyond, best)
         return []
@@ -132,7 +127,7 @@ class _Grid:
     def _below_everything(self) -> list[tuple[float, float]]:
         if not self._trials:
             return []
-        lower = _rounded(min(self._values("lr")) / _RATE_FACTOR**2)
+        lower = rounded(min(self._values("lr")) / _RATE_FACTOR**2)
         return (
             [(lower, decay) for decay in self._values("weight_decay")]
             if self._may_extend("lr", "down", lower)

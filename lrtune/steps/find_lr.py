@@ -19,6 +19,7 @@ from lrtune.probes.sweep import (
     sweep_rates,
 )
 from lrtune.results import StepResult
+from lrtune.steps.trials import rounded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,9 +140,9 @@ def _suggestion(sweeps: list[Sweep], mean: Sweep) -> dict[str, Any]:
     read = sweeps if most else [mean]
     suggestions = _rates(read, SUGGESTION)
     return {
-        "suggestion": geometric_median(suggestions),
-        "low": min(*suggestions, geometric_median(_rates(read, _LOW))),
-        "high": max(*suggestions, geometric_median(_rates(read, _HIGH))),
+        "suggestion": rounded(geometric_median(suggestions)),
+        "low": rounded(min(*suggestions, geometric_median(_rates(read, _LOW)))),
+        "high": rounded(max(*suggestions, geometric_median(_rates(read, _HIGH)))),
         "confidence": checks.confidence(suggestions, sweeps),
     }
 

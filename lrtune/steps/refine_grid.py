@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lrtune.study.search import Asked
 
 _CELLS = 3  # of the coarse grid, the best ones, that open the search
+_FEWEST_SEEDS = 2  # one pair of trainings has no spread to judge a gain by
 _BATCH = 5  # trials asked for at a time: more would leave the sampler little to learn from
 
 
@@ -140,7 +141,9 @@ class _Refinement:
         The seed of the search is left out: the best of many trials owes a part of its loss to that seed.
         """
         best, coarse = best_of(self._rows), self._coarse_row()
-        if best is None or coarse is None or best["curve"] == coarse["curve"]:
+        if best is None or coarse is None or self._settings.seeds < _FEWEST_SEEDS:
+            return
+        if best["curve"] == coarse["curve"]:
             return
         first = self._context.config.seed + 1
         seeds = range(first, first + self._settings.seeds)

@@ -41,6 +41,11 @@ def _exploded(run: Run) -> bool:
     )
 
 
+def rounded(value: float) -> float:
+    """Return six significant digits: 0.316228, not 0.31622776601683794, is what a person copies."""
+    return float(f"{value:.6g}")
+
+
 def score(trial: Trial) -> float:
     """Return what a trial is judged by: validation loss, or training loss where nothing is validated."""
     loss = trial["val_loss"] if trial["val_loss"] is not None else trial["train_loss"]

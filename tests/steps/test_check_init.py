@@ -55,7 +55,7 @@ def zero_head(features: int = 4, outputs: int = 3) -> nn.Module:
 @pytest.mark.parametrize("classes", [2, 3, 10])
 def test_zero_logits(classes: int) -> None:
     """Zero logits over C classes give exactly ln C, the upper expectation; the lower is the labels' entropy."""
-    task = blob_task(model=lambda: zero_head(4, classes), train=blobs(1200, classes), metrics={})
+    task = blob_task(model=lambda: zero_head(4, classes), train=blobs(1200, classes), val=None, metrics={})
     result = checked(task)
     assert codes(result) == []
     assert result.summary["initial_loss"] == pytest.approx(math.log(classes), rel=1e-6)
@@ -69,7 +69,8 @@ def test_prior_bias() -> None:
     """A bias set to the label prior gives the labels' entropy, without an alarm."""
     labels = torch.tensor([0, 0, 0, 1] * 30)
     data = TensorDataset(torch.zeros(120, 4), labels)
-    task = blob_task(model=lambda: Constant(math.log(0.75), math.log(0.25)), train=data, metrics={})
+    prior = functools.partial(Constant, math.log(0.75), math.log(0.25))
+    task = blob_task(model=prior, train=data, val=None, metrics={})
     entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
     result = checked(task)
     assert result.verdict == "pass"
@@ -310,7 +311,7 @@ FAULTY_DATA = {
 @pytest.mark.parametrize(("loss", "inputs", "target", "expected"), FAULTY_DATA.values(), ids=FAULTY_DATA)
 def test_faulty_data_are_findings(loss: Any, inputs: Tensor, target: Tensor, expected: str) -> None:
     """NaN, labels out of range and of a wrong type are findings, before the loss could crash on them."""
-    result = checked(blob_task(loss=loss, train=TensorDataset(inputs, target), metrics={}))
+    result = checked(blob_task(loss=loss, train=TensorDataset(inputs, target), val=None, metrics={}))
     assert codes(result) == [expected]
     assert result.verdict == "fail"
     assert result.summary["initial_loss"] is None
@@ -463,3 +464,26 @@ def test_a_list_as_target_in_a_later_batch() -> None:
     inputs, labels = blobs(24).tensors
     result = checked(blob_task(train=[(inputs, labels), (inputs, labels.tolist())], metrics={}))
     assert codes(result) == ["target-dtype"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        pytest.param(lambda inputs, target: inputs[3].fill_(math.nan), "nonfinite-input", id="nan"),
+        pytest.param(lambda inputs, target: target[3].fill_(9), "target-out-of-range", id="label"),
+    ],
+)
+def test_validation_data_are_looked_at_too(damage: Any, expected: str) -> None:
+    """A fault that only the validation data have is a finding that says so, not a crash hours later."""
+    inputs, target = (tensor.clone() for tensor in blobs(seed=1).tensors)
+    damage(inputs, target)
+    result = checked(blob_task(val=TensorDataset(inputs, target)))
+    assert codes(result) == [expected]
+    assert result.findings[0].message.startswith("In the validation data: ")
+
+
+def test_the_accepted_range_is_told() -> None:
+    """The summary holds the bounds that are judged by, which lie around the expectation."""
+    found = checked(blob_task()).summary
+    assert found["accepted_low"] < found["expected_low"] <= found["expected_high"] < found["accepted_high"]
+    assert checked(blob_task(pretrained=True)).summary["accepted_low"] is None
