@@ -135,7 +135,11 @@ def _grid(result: StepResult) -> list[Any]:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("lr", "weight decay", "val loss", "train loss", *metrics, "state"):
         table.add_column(name, justify="left" if name == "state" else "right", no_wrap=True)
-    for trial in trials[:_SHOWN_TRIALS]:
+    shown = trials[:_SHOWN_TRIALS]
+    chosen = [
+        trial for trial in trials[_SHOWN_TRIALS:] if trial == result.summary["best"]
+    ]  # not the lowest loss
+    for trial in [*shown, *chosen]:
         losses = (_number(trial["val_loss"]), _number(trial["train_loss"]))
         measured = (_number(trial["metrics"].get(name)) for name in metrics)
         best = "best" if trial == result.summary["best"] else ""
@@ -143,7 +147,7 @@ def _grid(result: StepResult) -> list[Any]:
             part for part in (best, "" if trial["state"] == "complete" else trial["state"]) if part
         )
         table.add_row(_number(trial["lr"], 3), _number(trial["weight_decay"], 3), *losses, *measured, state)
-    more = len(trials) - _SHOWN_TRIALS
+    more = len(trials) - len(shown) - len(chosen)
     return [table, Text(f"and {more} more, see the report", style="dim")] if more > 0 else [table]
 
 
