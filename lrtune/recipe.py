@@ -142,8 +142,7 @@ class Recipe:
         return self._stored[name]
 
     def _is_fresh(self, name: str, stored: Stored) -> bool:
-        inputs = {input_name: self._input(input_name, name) for input_name in self._input_names(name)}
-        differences = changed(stored.made_from, self._made_from(name, inputs))
+        differences = changed(stored.made_from, self._made_from(name, self._inputs(name)))
         if differences:
             self.progress.note(f"{name}: stale, because {', '.join(differences)} changed; running it again")
         elif not stored.complete:
@@ -154,8 +153,8 @@ class Recipe:
         if name == "report":
             self._input("coarse-grid", name)
             return self._reported()
+        inputs = self._inputs(name)
         started = time.perf_counter()
-        inputs = {input_name: self._input(input_name, name) for input_name in self._input_names(name)}
         origin = self._made_from(name, inputs)
         failed = [result for result in inputs.values() if result.verdict == "fail"]
         result = _blocked(name, failed) if failed else self._ran(name, origin)
@@ -164,6 +163,10 @@ class Recipe:
             result = self._run_dir.save(result, origin, complete=not failed)
         self._results[name] = result
         return result
+
+    def _inputs(self, name: str) -> dict[str, StepResult]:
+        """Return the results that a step starts from, running what is missing or stale."""
+        return {input_name: self._input(input_name, name) for input_name in self._input_names(name)}
 
     def _input(self, name: str, of: str) -> StepResult:
         if name not in self._results and self._load(name) is None:
@@ -211,9 +214,7 @@ class Recipe:
         if self._run_dir is None:
             return self._context
         run_dir = self._run_dir
-        return replace(
-            self._context, keep=lambda result: (run_dir.save(result, origin, complete=False), None)[1]
-        )
+        return replace(self._context, keep=lambda result: run_dir.save(result, origin, complete=False))
 
     def _suggestion(self) -> float | None:
         return self._result("find-lr").summary["suggestion"] if self.config.coarse.lr == "auto" else None

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from lrtune.data.batches import Batches
     from lrtune.task import Task
 
-__all__ = ["evaluate_model", "in_mode"]
-
 _JOINED_BYTES = 512 * 2**20
 
 

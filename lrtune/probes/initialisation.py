@@ -11,7 +11,7 @@ from torch.autograd import backward
 
 from lrtune.data.nest import byte_count, example_count
 from lrtune.errors import user_code
-from lrtune.population.evaluation import in_mode
+from lrtune.population.modes import in_mode
 from lrtune.population.program import Outcome, Program, run_batch
 from lrtune.probes.expectation import Expectation, expectation
 from lrtune.probes.loss_family import declared_family, matching_family

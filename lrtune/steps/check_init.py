@@ -14,7 +14,7 @@ from lrtune.checks import gradients as gradient_checks
 from lrtune.checks import initial_loss as loss_checks
 from lrtune.data.nest import map_nest
 from lrtune.errors import TaskError, UserCodeError, user_code
-from lrtune.population.evaluation import in_mode
+from lrtune.population.modes import in_mode
 from lrtune.population.program import run_batch, split_pair
 from lrtune.probes.examples import not_finite
 from lrtune.probes.initialisation import InitialLoss, gradients, initial_loss

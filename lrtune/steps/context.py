@@ -41,7 +41,7 @@ class Context:
     program: Program
     data: TaskData
     progress: Progress
-    keep: Callable[[StepResult], None] = lambda result: None
+    keep: Callable[[StepResult], object] = lambda result: None
 
     @property
     def device(self) -> torch.device:

@@ -25,7 +25,8 @@ import lrtune
 from lrtune.data.batches import FixedBatches
 from lrtune.data.loaded import IterableBatches
 from lrtune.errors import TaskError, UserCodeError
-from lrtune.population.evaluation import evaluate_model, in_mode
+from lrtune.population.evaluation import evaluate_model
+from lrtune.population.modes import in_mode
 
 
 def r_squared(output: Tensor, target: Tensor) -> Tensor:

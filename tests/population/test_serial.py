@@ -8,6 +8,7 @@ import pytest
 import torch
 from programs import (
     CPU,
+    Choosy,
     batches_of,
     blob_task,
     blobs,
@@ -255,19 +256,6 @@ def linear_like() -> lrtune.Task:
     return blob_task(
         model=Exploding, loss=lambda output, target: F.mse_loss(output, F.one_hot(target, 3).float())
     )
-
-
-class Choosy(nn.Linear):
-    """Raises when its weights have moved far, as an assertion in user code would."""
-
-    def __init__(self) -> None:
-        super().__init__(4, 3)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return logits of small weights."""
-        if self.weight.detach().abs().max() > 50:
-            raise ValueError("weights out of bounds")
-        return super().forward(inputs)
 
 
 def test_failure_disturbs_nobody() -> None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from programs import CPU, blob_task, blobs, mlp, program_of
+from programs import CPU, Choosy, blob_task, blobs, mlp, program_of
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 from torch.utils.data import DataLoader
@@ -80,19 +80,6 @@ def test_company_changes_nothing(make: Any) -> None:
     assert (lost.diverged, lost.finished) == (True, True)
     assert lost.steps == len(lost.curve.loss) < EPOCHS * PER_EPOCH
     assert all(torch.isfinite(torch.tensor(lost.curve.loss)))
-
-
-class Choosy(nn.Linear):
-    """Raises when its weights have moved far."""
-
-    def __init__(self) -> None:
-        super().__init__(4, 3)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return logits of small weights."""
-        if self.weight.detach().abs().max() > 50:
-            raise ValueError("weights out of bounds")
-        return super().forward(inputs)
 
 
 def test_failures_are_told() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 import pytest
 import torch
-from programs import blob_task, blobs, codes, context_of, linear_task, mlp
+from programs import Choosy, blob_task, blobs, codes, context_of, linear_task, mlp
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
@@ -135,19 +135,6 @@ def test_without_validation_the_training_loss_ranks() -> None:
     losses = [trial["train_loss"] for trial in result.summary["trials"]]
     assert losses == sorted(losses)
     assert all(trial["val_loss"] is None for trial in result.summary["trials"])
-
-
-class Choosy(nn.Linear):
-    """Raises when its weights have moved far."""
-
-    def __init__(self) -> None:
-        super().__init__(4, 3)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return logits of small weights."""
-        if self.weight.detach().abs().max() > 50:
-            raise ValueError("weights out of bounds")
-        return super().forward(inputs)
 
 
 def loader_task(**fields: Any) -> lrtune.Task:
