@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from lrtune.version import __version__
@@ -30,6 +30,7 @@ class Finding:
         expected: What it was judged against, as text (`"<= 3"`).
         fix: What to do.
         source: Where the threshold comes from.
+        follows_from: Code of the finding that explains this one, None where it stands for itself.
     """
 
     code: str
@@ -39,11 +40,12 @@ class Finding:
     expected: str | None
     fix: str
     source: str
+    follows_from: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the finding as plain JSON values."""
-        keys = ("code", "severity", "message", "measured", "expected", "fix", "source")
-        return {key: jsonable(getattr(self, key)) for key in keys}
+        """Return the finding as plain JSON values; `follows_from` is there only where it says something."""
+        values = {item.name: jsonable(getattr(self, item.name)) for item in fields(self)}
+        return values if self.follows_from else {k: v for k, v in values.items() if k != "follows_from"}
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Every finding's code with its text: `lrtune explain`, the README's table and the findings' own fixes read it.
 
-The texts are data, one YAML file a step in `texts/`. A new code is a new entry there.
+The texts are data: YAML files in `texts/`, a folder a step and a file a family of checks. A new code is a new entry
+there. The order of files and entries is that of likelihood: a cause stands before what may follow from it.
 """
 
 from __future__ import annotations
@@ -12,12 +13,30 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from lrtune.results import STEPS, Finding
+from lrtune.results import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lrtune.results import Severity
+
+FAMILIES = {
+    "check-init": (
+        "inputs",
+        "targets",
+        "loss",
+        "parameters",
+        "behaviour",
+        "activations",
+        "gradients",
+        "initial_loss",
+    ),
+    "overfit": ("overfitting",),
+    "find-lr": ("learning_rate",),
+    "coarse-grid": ("coarse",),
+    "refine-grid": ("refine",),
+    "report": ("curves",),
+}
 
 
 @dataclass(frozen=True)
@@ -37,6 +56,7 @@ class Entry:
         fix: What to do, in a sentence.
         code_line: The fix as a line of code, or empty.
         false_alarm: When it may be ignored, or empty.
+        explains: Codes of symptoms that follow from it.
     """
 
     code: str
@@ -51,17 +71,21 @@ class Entry:
     fix: str
     code_line: str = ""
     false_alarm: str = ""
+    explains: tuple[str, ...] = ()
 
 
 @cache
 def catalogue() -> Mapping[str, Entry]:
     """Return every entry by its code, in the order of the recipe."""
     entries: dict[str, Entry] = {}
-    for step in STEPS:
-        text = files("lrtune.checks").joinpath("texts", f"{step}.yaml").read_text(encoding="utf-8")
-        for code, fields in (yaml.safe_load(text) or {}).items():
-            causes = tuple(fields.pop("causes"))
-            entries[code] = Entry(code=code, step=step, causes=causes, **fields)
+    for step, families in FAMILIES.items():
+        for family in families:
+            text = (
+                files("lrtune.checks").joinpath("texts", step, f"{family}.yaml").read_text(encoding="utf-8")
+            )
+            for code, fields in (yaml.safe_load(text) or {}).items():
+                causes, explains = tuple(fields.pop("causes")), tuple(fields.pop("explains", ()))
+                entries[code] = Entry(code=code, step=step, causes=causes, explains=explains, **fields)
     return entries
 
 

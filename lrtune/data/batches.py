@@ -19,9 +19,12 @@ class Batches(ABC):
 
     Attributes:
         resident: Whether they are cut from memory, so that reading them again costs next to nothing.
+        collated: Whether the first dimension of every tensor is known to run over examples, since lrtune or torch's
+            default made the batches from single ones; a user's own batches may have it elsewhere.
     """
 
     resident: bool = False
+    collated: bool = True
 
     @abstractmethod
     def epoch(self, seed: int, epoch: int) -> Iterator[Any]:

@@ -6,7 +6,7 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
 from lrtune.data.batches import Batches
 from lrtune.data.nest import example_count, to_device
@@ -39,6 +39,7 @@ class IterableBatches(Batches):
         self._device = device
         self._name = name
         self._counted: int | None = None
+        self.collated = getattr(batches, "collate_fn", None) is default_collate
 
     def epoch(self, seed: int, epoch: int) -> Iterator[Any]:
         """Yield the batches of one pass."""

@@ -1,7 +1,6 @@
 """Which parts of a batch a target is predicted from, and which of these inputs are equal.
 
-A step hands out a target, but not what it came from: the batch's tensors are told apart by their values, since the
-step works on copies. Where that is not clear nothing is claimed.
+Where they cannot be told apart (`batch_parts`) nothing is claimed.
 """
 
 from __future__ import annotations
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lrtune.data.nest import example_count, tensors_of
+from lrtune.data.nest import example_count
+from lrtune.probes.batch_parts import inputs_of, is_target
 from lrtune.probes.examples import joined
 
 if TYPE_CHECKING:
@@ -53,30 +53,9 @@ def one_per_position(batch: Any, target: torch.Tensor) -> bool:
     return target.numel() > max(example_count(batch), 1)
 
 
-def is_target(value: Any, target: torch.Tensor) -> bool:
-    """Say whether a tensor of the batch holds the target's values, of whatever type and shape."""
-    if not isinstance(value, torch.Tensor) or value.numel() != target.numel():
-        return False
-    return bool((value.flatten().cpu() == target.flatten().cpu()).all())
-
-
-def _inputs(batch: Any, target: torch.Tensor) -> list[torch.Tensor]:
-    """Return the batch's tensors of one row per example, each once and without the target."""
-    if isinstance(batch, list | tuple) and len(batch) == 2 and is_target(batch[1], target):
-        tensors = list(tensors_of(batch[0]))  # by place: an autoencoder's input equals its target
-    else:
-        tensors = [tensor for tensor in tensors_of(batch) if not is_target(tensor, target)]
-    count = example_count(batch)
-    kept: list[torch.Tensor] = []
-    for tensor in tensors:
-        if tensor.ndim and tensor.shape[0] == count and not any(torch.equal(tensor, other) for other in kept):
-            kept.append(tensor)
-    return kept
-
-
 def _rows(batch: Any, target: torch.Tensor) -> torch.Tensor | None:
     """Return all inputs of each example side by side, `[examples, values]`."""
-    inputs = _inputs(batch, target)
+    inputs = inputs_of(batch, target)
     if not inputs or target.shape[0] != example_count(batch):
         return None
     real = [torch.view_as_real(part) if part.is_complex() else part for part in inputs]
@@ -85,7 +64,7 @@ def _rows(batch: Any, target: torch.Tensor) -> torch.Tensor | None:
 
 def _prefixes(batch: Any, target: torch.Tensor) -> torch.Tensor | None:
     """Return the one tensor of tokens that go with the targets, `[examples, time]`."""
-    fitting = [tensor for tensor in _inputs(batch, target) if _could_be_tokens(tensor, target)]
+    fitting = [tensor for tensor in inputs_of(batch, target) if _could_be_tokens(tensor, target)]
     if len(fitting) > 1:  # labels that the step moves by one are the target under another name
         fitting = [tensor for tensor in fitting if not is_target(tensor[:, 1:], target)]
     if len(fitting) != 1:

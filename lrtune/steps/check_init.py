@@ -12,6 +12,7 @@ import torch
 from lrtune.checks import examples as example_checks
 from lrtune.checks import gradients as gradient_checks
 from lrtune.checks import initial_loss as loss_checks
+from lrtune.checks.causes import cause_first
 from lrtune.data.nest import map_nest
 from lrtune.errors import TaskError, UserCodeError, user_code
 from lrtune.population.modes import in_mode
@@ -19,8 +20,10 @@ from lrtune.population.program import run_batch, split_pair
 from lrtune.probes.examples import not_finite
 from lrtune.probes.initialisation import InitialLoss, gradients, initial_loss
 from lrtune.probes.loss_family import FAMILIES, LossFamily, declared_family, ignored_index
+from lrtune.probes.sample import Sample
 from lrtune.random_state import seeded
 from lrtune.results import Finding, StepResult
+from lrtune.steps.examinations import EXAMINATIONS, examine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -64,7 +67,13 @@ def check_init(context: Context) -> StepResult:
             return StepResult("check-init", data_findings, summary)
         result = _measured(context, model, batches, summary)
         bar.advance()
-    result.findings = [*data_findings, *result.findings]
+    seen = [*data_findings, *result.findings]
+    if summary["initial_loss"] is not None:  # else nothing could be run
+        sample = Sample(program, context.data.train, batches, config.seed)
+        examined = examine(sample, context.progress, EXAMINATIONS)
+        seen += [found for one in examined for found in one.findings]
+        result.details["examined"] = [one.told() for one in examined]
+    result.findings = cause_first(seen)
     return result
 
 
