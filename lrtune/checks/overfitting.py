@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ UNKNOWN_SHARE = 0.5  # of what a model that ignores its input reaches, where no 
 INPUT_WORTH = (
     1.5  # times the fall: what mismatched inputs cost; for squared error that is reached at an R² of 0.9
 )
+GAP = 0.5  # of what was learnt: how much of it evaluation mode may lose
 _MOVED = 1e-3  # of the first loss: a fall below that is rounding or noise
 _EXACT = 1e-9  # accuracies are ratios of counts: equal but for rounding
 
@@ -36,6 +38,8 @@ class Attempt:
         diverged_at: The step at which the loss stopped being finite, None if it did not.
         steps: Steps taken.
         mismatched: Loss with the inputs of other examples, None where input and target cannot be told apart.
+        evaluation_loss: Loss in evaluation mode, where `loss` is that of the mode that does better.
+        evaluation_accuracy: Accuracy likewise.
     """
 
     learning_rate: float
@@ -45,6 +49,8 @@ class Attempt:
     diverged_at: int | None
     steps: int
     mismatched: float | None = None
+    evaluation_loss: float | None = None
+    evaluation_accuracy: float | None = None
 
 
 def has_overfit(attempt: Attempt, aim: Attainable) -> bool:
@@ -117,6 +123,28 @@ def loss_explodes(attempts: Sequence[Attempt]) -> Finding | None:
         f"{max(attempt.learning_rate for attempt in attempts):g}; at the lowest after {lowest.steps} steps."
     )
     return finding("loss-explodes", message, "NaN or inf", "a finite loss")
+
+
+def has_mode_gap(attempt: Attempt, aim: Attainable) -> bool:
+    """Say whether evaluation mode loses half of what training mode has learnt."""
+    if attempt.evaluation_loss is None or not has_overfit(attempt, aim):
+        return False
+    ignoring = attempt.loss_first if aim.constant_loss is None else aim.constant_loss
+    lost = attempt.evaluation_loss - attempt.loss
+    return not math.isfinite(lost) or lost > GAP * max(ignoring - attempt.loss, 0.0)
+
+
+def train_eval_gap(best: Attempt, aim: Attainable) -> Finding | None:
+    """What was learnt in training mode is there in evaluation mode, once running statistics have caught up."""
+    if not has_mode_gap(best, aim):
+        return None
+    message = (
+        f"After {best.steps} steps the sample's loss is {best.loss:.4g} in training mode and "
+        f"{best.evaluation_loss:.4g} in evaluation mode"
+    )
+    if best.accuracy is not None and best.evaluation_accuracy is not None:
+        message += f" (accuracy {best.accuracy:.1%} and {best.evaluation_accuracy:.1%})"
+    return finding("train-eval-gap", message + ".", best.evaluation_loss, "about the same")
 
 
 def cannot_overfit(attempts: Sequence[Attempt], aim: Attainable, batches: int) -> Finding | None:

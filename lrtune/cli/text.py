@@ -52,10 +52,16 @@ def _headline(console: Console, result: StepResult) -> None:
 
 
 def _print_finding(console: Console, finding: Finding) -> None:
-    head = Text.assemble((finding.severity, _COLOURS[finding.severity]), " ", (finding.code, "bold"))
-    console.print(Padding(head, _INDENT, expand=False))
-    for text in (finding.message, f"Fix: {finding.fix}", f"More: lrtune explain {finding.code}"):
-        console.print(Padding(Text(text), (0, 0, 0, 4), expand=False))
+    """Print a finding; what follows from the one above it stands beneath that, and is mended with it."""
+    indent = 4 if finding.follows_from else 2
+    words = [(finding.severity, _COLOURS[finding.severity]), " ", (finding.code, "bold")]
+    head = Text.assemble("so also ", *words) if finding.follows_from else Text.assemble(*words)
+    texts = [finding.message]
+    if not finding.follows_from:
+        texts += [f"Fix: {finding.fix}", f"More: lrtune explain {finding.code}"]
+    console.print(Padding(head, (0, 0, 0, indent), expand=False))
+    for text in texts:
+        console.print(Padding(Text(text), (0, 0, 0, indent + 2), expand=False))
 
 
 def _plots() -> bool:
@@ -220,6 +226,7 @@ def print_entry(entry: Entry) -> None:
         "When it is reported": entry.threshold,
         "Source": entry.source,
         "Likely causes": "\n".join(f"- {cause}" for cause in entry.causes),
+        "What may follow from it": ", ".join(entry.explains),
         "Fix": entry.fix,
         "In code": entry.code_line,
         "False alarm": entry.false_alarm,

@@ -104,6 +104,16 @@ def example_count(batch: Any) -> int:
     return len(batch) if hasattr(batch, "__len__") else 1
 
 
+def first_rows(batch: Any, count: int) -> Any:
+    """Return a batch of its first examples: every tensor of one row per example is cut, all else stays.
+
+    >>> first_rows((torch.zeros(3, 2), "a"), 1)
+    (tensor([[0., 0.]]), 'a')
+    """
+    rows = example_count(batch)
+    return map_nest(lambda one: one[:count] if one.ndim and one.shape[0] == rows else one, batch)
+
+
 def byte_count(nest: Any) -> int:
     """Return how many bytes the tensors of a nest take."""
     return sum(tensor.element_size() * tensor.nelement() for tensor in tensors_of(nest))

@@ -36,6 +36,7 @@ class Attainable:
         per_example: Whether each example has one label (100% is then the aim, not only the ceiling).
         parameters: Numbers in the model that training may change.
         examples: How many examples the sample holds.
+        squashed_loss: What perfect answers between 0 and 1 reach, where the loss expects logits.
     """
 
     accuracy: float | None
@@ -44,6 +45,7 @@ class Attainable:
     per_example: bool
     parameters: int = 0
     examples: int = 0
+    squashed_loss: float | None = None
 
 
 _UNKNOWN = Attainable(None, None, None, False)

@@ -12,7 +12,7 @@ from lrtune.reports.tables import Table, facts, table
 from lrtune.results import STEPS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from lrtune.results import Finding, StepResult
 
@@ -91,7 +91,7 @@ class Content:
         reaches: Second line: what they reach.
         state: Third line: whether anything is wrong.
         verdict: The worst verdict of all steps.
-        problems: The errors, each with its section.
+        problems: The errors, or what they follow from, each with its section.
     """
 
     sections: list[Section]
@@ -109,7 +109,7 @@ def content(results: Mapping[str, StepResult], context: Mapping[str, Any]) -> Co
     stale = set(context.get("stale") or ())
     sections = [Section(step, i, known.get(step), step in stale) for i, step in enumerate(STEPS, start=1)]
     best = best_trial(known)
-    problems = [(s, finding) for s in sections for finding in s.findings if finding.severity == "error"]
+    problems = [(section, found) for section in sections for found in causes(section.findings)]
     verdicts = {section.verdict for section in sections}
     return Content(
         sections=sections,
@@ -120,6 +120,12 @@ def content(results: Mapping[str, StepResult], context: Mapping[str, Any]) -> Co
         verdict=next((verdict for verdict in ("fail", "warn", "pass") if verdict in verdicts), "none"),
         problems=problems,
     )
+
+
+def causes(findings: Sequence[Finding]) -> list[Finding]:
+    """Return the errors, and in place of those that follow from another finding that one, whatever its severity."""
+    behind = {found.follows_from for found in findings if found.severity == "error"}
+    return [f for f in findings if not f.follows_from and (f.severity == "error" or f.code in behind)]
 
 
 def by_step(results: Mapping[str, StepResult]) -> dict[str, StepResult]:

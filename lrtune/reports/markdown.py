@@ -92,7 +92,9 @@ def _steps(sections: Iterable[Section]) -> str:
 def _section(section: Section) -> list[str]:
     blocks = []
     if section.findings:
-        blocks.append("\n".join(f"- {_finding(finding)}" for finding in section.findings))
+        indents = ("  " if finding.follows_from else "" for finding in section.findings)
+        lines = (f"- {_finding(finding)}" for finding in section.findings)
+        blocks.append("\n".join(map("".join, zip(indents, lines, strict=True))))
     if section.facts:
         blocks.append("; ".join(f"{escaped(label)} {escaped(value)}" for label, value in section.facts))
     table = section.table
@@ -106,12 +108,13 @@ def _section(section: Section) -> list[str]:
 
 
 def _finding(finding: Finding) -> str:
-    parts = [f"**{finding.severity}** `{escaped(finding.code)}`: {escaped(finding.message)}"]
+    cause = f", follows from `{escaped(finding.follows_from)}`" if finding.follows_from else ""
+    parts = [f"**{finding.severity}** `{escaped(finding.code)}`{cause}: {escaped(finding.message)}"]
     measured = number(finding.measured, 4) if finite(finding.measured) is not None else finding.measured
     judged = (("measured", measured), ("expected", finding.expected))
     known = [f"{word} {escaped(value)}" for word, value in judged if value is not None]
     parts += [f"({', '.join(known)})"] if known else []
-    parts += [f"**Fix:** {escaped(finding.fix)}"] if finding.fix else []
+    parts += [f"**Fix:** {escaped(finding.fix)}"] if finding.fix and not cause else []
     parts += [f"Threshold: {escaped(finding.source)}"] if finding.source else []
     return " ".join(parts)
 

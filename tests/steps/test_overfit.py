@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 from torch.utils.data import TensorDataset
 
-from lrtune.steps.overfit import RATES, overfit
+from lrtune.steps.overfit import overfit
+from lrtune.steps.overfit_trial import RATES
 
 if TYPE_CHECKING:
     import lrtune
@@ -93,9 +94,10 @@ def test_conflicting_labels_reach_the_ceiling() -> None:
 
 
 def test_an_ignored_input_cannot_overfit() -> None:
-    """A constant output never learns examples that differ, at any rate; the best try is told."""
+    """A constant output never learns examples that differ, at any rate; the cause is named, the best try is told."""
     result = tried(blob_task(model=lambda: Constant(0.0, 0.0, 0.0)), overfit={"batches": 3, "steps": 100})
-    assert codes(result) == ["cannot-overfit"]
+    assert codes(result) == ["input-ignored", "cannot-overfit"]
+    assert result.findings[1].follows_from == "input-ignored"
     assert result.summary["accuracy"] < 0.6
     assert result.summary["steps"] == 100
 
@@ -103,7 +105,7 @@ def test_an_ignored_input_cannot_overfit() -> None:
 def test_an_ignored_input_in_a_regression() -> None:
     """A constant reaches the variance and no less, which is no fit."""
     result = tried(linear_task(model=lambda: Constant(0.0)), overfit={"batches": 3, "steps": 100})
-    assert codes(result) == ["cannot-overfit"]
+    assert codes(result) == ["input-ignored", "cannot-overfit"]
     assert result.summary["accuracy"] is None
     assert result.summary["loss_last"] > result.details["target"]["loss"]
 
@@ -183,7 +185,7 @@ def offset(output: Tensor, target: Tensor) -> Tensor:
     ("model", "expected"),
     [
         pytest.param(mlp, [], id="learns"),
-        pytest.param(lambda: Constant(2.0, 0.0, -2.0), ["cannot-overfit"], id="ignores its input"),
+        pytest.param(lambda: Constant(2.0, 0.0, -2.0), ["input-ignored", "cannot-overfit"], id="ignores it"),
     ],
 )
 def test_an_offset_of_an_unknown_loss(model: Any, expected: list[str], dictionary: bool) -> None:
@@ -236,4 +238,5 @@ def test_an_offset_regression(seed: int) -> None:
     task = linear_task(loss=lambda o, t: F.mse_loss(o, t) + 100)
     assert codes(tried(task, seed=seed)) == []
     ignoring = linear_task(model=lambda: Constant(0.0), loss=task.loss)
-    assert codes(tried(ignoring, seed=seed, overfit={"batches": 5, "steps": 100})) == ["cannot-overfit"]
+    result = tried(ignoring, seed=seed, overfit={"batches": 5, "steps": 100})
+    assert codes(result) == ["input-ignored", "cannot-overfit"]

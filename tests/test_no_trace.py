@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from programs import blobs, generator
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - torch's own name for it
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+import lrtune
+from lrtune.random_state import seed_everything
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SETTINGS: dict[str, Any] = {"device": "cpu", "batch_size": 16, "overfit": {"batches": 2, "steps": 50}}
+
+
+class Augmented(Dataset[Any]):
+    """Examples that global randomness changes at every reading."""
+
+    def __init__(self) -> None:
+        self.inputs, self.labels = blobs().tensors
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        noise = 0.1 * torch.randn(4) + random.gauss(0, 0.1) + float(np.random.normal(0, 0.1))
+        return self.inputs[index] + noise, self.labels[index]
+
+
+class Cell(nn.Module):
+    """Everything that a pass through a model can change: statistics, a dropout mask, a counter, its own input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(4, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.2))
+        self.head = nn.Linear(32, 3)
+        nn.init.zeros_(self.head.weight)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return logits."""
+        self.calls += 1
+        return self.head(self.body(inputs.mul_(0.5)))
+
+
+def loader(data: Dataset[Any]) -> DataLoader[Any]:
+    """A shuffling loader with a generator of its own."""
+    return DataLoader(data, 16, shuffle=True, generator=generator(3))
+
+
+DATA: dict[str, Callable[[], Any]] = {
+    "dataset": blobs,
+    "loader": lambda: loader(blobs()),
+    "augmented": lambda: loader(Augmented()),
+    "list of batches": lambda: list(zip(*(one.split(16) for one in blobs().tensors), strict=True)),
+}
+
+
+def trained(task: lrtune.Task, data: Any) -> dict[str, Tensor]:
+    """The state after two epochs of the user's own training script."""
+    model = task.model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    batches = DataLoader(data, 16, shuffle=True) if isinstance(data, TensorDataset) else data
+    for _ in range(2):
+        for inputs, target in batches:
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs.clone()), target).backward()
+            optimizer.step()
+    drawn = {
+        "torch": torch.rand(3),
+        "numpy": torch.tensor(np.random.rand()),
+        "python": torch.tensor(random.random()),
+    }
+    return {**model.state_dict(), **drawn}
+
+
+@pytest.mark.parametrize("make", DATA.values(), ids=DATA)
+def test_training_afterwards_is_bit_identical(make: Any) -> None:
+    """A script that runs steps 1 and 2 first trains as one that does not: model, data order and random numbers."""
+    states = []
+    for looks in (False, True):
+        data = make()
+        task = lrtune.Task(model=Cell, train=data, loss=F.cross_entropy)
+        seed_everything(5)
+        if looks:
+            lrtune.check_init(task, lrtune.Config(**SETTINGS))
+            lrtune.overfit(task, lrtune.Config(**SETTINGS))
+        states.append(trained(task, data))
+    assert states[0].keys() == states[1].keys()
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name]), name
+
+
+def test_data_are_as_before() -> None:
+    """Neither step writes into the user's tensors, though the model works in place."""
+    data = blobs()
+    before = [tensor.clone() for tensor in data.tensors]
+    task = lrtune.Task(model=Cell, train=data, val=data, loss=F.cross_entropy)
+    lrtune.check_init(task, lrtune.Config(**SETTINGS))
+    lrtune.overfit(task, lrtune.Config(**SETTINGS))
+    assert all(torch.equal(*pair) for pair in zip(before, data.tensors, strict=True))
+
+
+def test_a_failure_leaves_no_trace() -> None:
+    """An exception from the user's code in the middle leaves the random generators as they were, too."""
+    calls = []
+
+    def failing(output: Tensor, target: Tensor) -> Tensor:
+        calls.append(1)
+        if len(calls) > 20:
+            raise ValueError("enough")
+        return F.cross_entropy(output, target)
+
+    task = lrtune.Task(model=Cell, train=blobs(), loss=failing)
+    seed_everything(5)
+    expected = torch.rand(3), np.random.rand(), random.random()
+    seed_everything(5)
+    with pytest.raises(lrtune.UserCodeError, match="enough"):
+        lrtune.overfit(task, lrtune.Config(**SETTINGS))
+    assert torch.equal(torch.rand(3), expected[0])
+    assert (np.random.rand(), random.random()) == expected[1:]
