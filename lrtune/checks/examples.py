@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -51,10 +52,26 @@ def target_dtype(family: LossFamily, output: torch.Tensor, target: Any) -> Findi
             return None
         message = f"The target is {found}; {family.name} takes class indices as int64."
         return finding("target-dtype", message, found, "int64", fix="Convert the labels once: target.long().")
-    if target.is_floating_point():
+    if target.is_floating_point() or family.counts:  # counts may be whole numbers
         return None
     message = f"The target is {found}; {family.name} compares it with a floating-point output."
     return finding("target-dtype", message, found, "float32", fix="Convert the targets once: target.float().")
+
+
+def target_type_refused(family: LossFamily, refused: tuple[str, str] | None) -> Finding | None:
+    """The loss takes a target of another precision than the output's; some of torch's do.
+
+    Args:
+        family: The declared loss.
+        refused: The types of target and output with which it raised.
+    """
+    if refused is None:
+        return None
+    target, output = refused
+    message = f"The target is {target} and the output {output}; {family.name} raises on the two together."
+    return finding(
+        "target-dtype", message, target, output, fix=f"Convert the targets once: target.to(torch.{output})."
+    )
 
 
 def _probabilities(family: LossFamily, output: torch.Tensor, target: torch.Tensor) -> bool:
@@ -66,7 +83,7 @@ def _probabilities(family: LossFamily, output: torch.Tensor, target: torch.Tenso
 def target_out_of_range(
     family: LossFamily, classes: int, target: torch.Tensor, ignore: int
 ) -> Finding | None:
-    """Class indices lie in 0 to C-1, targets of a binary loss in 0 to 1.
+    """Class indices lie in 0 to C-1, targets of a binary loss in 0 to 1, counts above 0.
 
     Args:
         family: The declared loss.
@@ -74,6 +91,8 @@ def target_out_of_range(
         target: `[examples, ...]`, of the right type.
         ignore: An index that the loss leaves out.
     """
+    if family.counts:
+        return _outside(target.cpu().double(), 0, math.inf, "counts are not negative")
     if family.kind == "binary":
         return _outside(target.cpu().double(), 0, 1, "a binary target lies between 0 and 1")
     if family.kind != "classes" or target.is_floating_point():
@@ -83,7 +102,7 @@ def target_out_of_range(
     return _outside(labels, 0, classes - 1, f"the model's output has {classes} classes")
 
 
-def _outside(values: torch.Tensor, low: int, high: int, because: str) -> Finding | None:
+def _outside(values: torch.Tensor, low: int, high: float, because: str) -> Finding | None:
     if values.numel() == 0:
         return None
     least, most = float(values.min()), float(values.max())

@@ -54,8 +54,12 @@ def _headline(console: Console, result: StepResult) -> None:
 def _print_finding(console: Console, finding: Finding) -> None:
     """Print a finding; what follows from the one above it stands beneath that, and is mended with it."""
     indent = 4 if finding.follows_from else 2
-    words = [(finding.severity, _COLOURS[finding.severity]), " ", (finding.code, "bold")]
-    head = Text.assemble("so also ", *words) if finding.follows_from else Text.assemble(*words)
+    head = Text.assemble(
+        "hence " if finding.follows_from else "",
+        (finding.severity, _COLOURS[finding.severity]),
+        " ",
+        (finding.code, "bold"),
+    )
     texts = [finding.message]
     if not finding.follows_from:
         texts += [f"Fix: {finding.fix}", f"More: lrtune explain {finding.code}"]

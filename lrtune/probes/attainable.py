@@ -16,6 +16,7 @@ import torch
 from lrtune.data.nest import example_count
 from lrtune.probes.examples import joined
 from lrtune.probes.expectation import expectation
+from lrtune.probes.floors import perfect_floor
 from lrtune.probes.loss_family import LossFamily, ignored_index
 from lrtune.probes.sample_inputs import input_keys, one_per_position
 
@@ -81,7 +82,8 @@ def attainable(
         ceiling, share = _of_bits(keys, target)
         return Attainable(ceiling, share * theory.low, theory.low, True)
     share = _variance_within(keys, target) if family.name == "squared error" else 0.0
-    return Attainable(None, share * theory.low, theory.low, False)
+    perfect = perfect_floor(family, task.loss, pairs) or 0.0
+    return Attainable(None, perfect + share * (theory.low - perfect), theory.low, False)
 
 
 def accuracy_of(

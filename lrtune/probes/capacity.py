@@ -21,7 +21,7 @@ _FEWEST = 2  # examples: one alone is learnt by a bias
 
 
 def within_capacity(program: Program, model: torch.nn.Module, batches: list[Any], seed: int) -> list[Any] | None:
-    """Return as many examples as the model has parameters for, None where it has enough for all.
+    """Return as many examples as the model has parameters for, None where fewer would not help.
 
     Args:
         program: The task on its device.
@@ -37,6 +37,8 @@ def within_capacity(program: Program, model: torch.nn.Module, batches: list[Any]
         output = first_outcome(program, model, batches[0], seed).output
     outputs = output.numel() // max(example_count(batches[0]), 1) if isinstance(output, torch.Tensor) else 1
     left = max(parameters // (_SHARE * max(outputs, 1)), _FEWEST)
+    if left >= examples:
+        return None
     kept = []
     for batch in batches:
         kept.append(first_rows(batch, left))

@@ -5,19 +5,18 @@ Everything is computed on the CPU in float64, which not every accelerator knows;
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from lrtune.probes.loss_settings import setting
 
 _RARE = 1e-6  # share given to a class that the sample does not hold: its log must be finite
 _LABELS = (torch.int64, torch.uint8)  # the integers that torch's cross-entropy takes as class indices
-_SAME = 1e-3  # relative difference up to which a neutral loss is that of the mean over plain labels
+_UNSET = -100  # torch's ignore_index unless one is given: no class
+_LEAST_RATE = 1e-6  # the logarithm of a mean count of zero must be finite
 
-Constants = tuple[torch.Tensor, torch.Tensor]
+Constants = tuple[torch.Tensor, ...]
 
 
 # --- layout -----------------------------------------------------------------------------------------------------
@@ -61,6 +60,11 @@ def fits_same_shape(output: torch.Tensor, target: torch.Tensor) -> bool:
     return output.is_floating_point() and target.is_floating_point() and output.shape == target.shape
 
 
+def fits_counts(output: torch.Tensor, target: torch.Tensor) -> bool:
+    """Say whether the target can be counts."""
+    return output.is_floating_point() and output.shape == target.shape and bool((target >= 0).all())
+
+
 def fits_class_probabilities(output: torch.Tensor, target: torch.Tensor) -> bool:
     """Say whether the target can be class probabilities, `[batch, classes, ...]`."""
     return fits_same_shape(output, target) and output.ndim > 1
@@ -71,106 +75,76 @@ def fits_probabilities(output: torch.Tensor, target: torch.Tensor) -> bool:
     return fits_same_shape(output, target) and bool(((output >= 0) & (output <= 1)).all())
 
 
-# --- constants: `(classes, pooled targets) -> neutral, best` -------------------------------------------------------
+# --- constants: `(classes, pooled targets, loss) -> neutral, candidates for the best` --------------------------------
 
 
-def class_constants(classes: int, target: torch.Tensor) -> Constants:
-    """Return logits `[classes]` for labels `[labels]` or probabilities `[labels, classes]`."""
+def class_constants(classes: int, target: torch.Tensor, loss: Any = None) -> Constants:
+    """Return logits `[classes]` for labels `[labels]` or probabilities `[labels, classes]`.
+
+    The best constant is the label prior; with class weights or label smoothing it is the prior as these change it.
+    """
     target = target.cpu()
     if target.is_floating_point():
         shares = target.double().mean(0)
     else:
         target = target.long()
-        counts = torch.bincount(target[(target >= 0) & (target < classes)], minlength=classes).double()
+        ignored = int(setting(loss, "ignore_index", _UNSET))
+        kept = target[(target >= 0) & (target < classes) & (target != ignored)]
+        counts = torch.bincount(kept, minlength=classes).double()
         shares = counts / counts.sum().clamp(min=1)
-    return torch.zeros(classes, dtype=torch.float64), (shares + _RARE).log()
+    priors = [shares + _RARE]
+    weight = setting(loss, "weight", None)
+    if isinstance(weight, torch.Tensor) and weight.shape == shares.shape:
+        weighted = shares * weight.detach().cpu().double()
+        priors.append(weighted / weighted.sum().clamp(min=_RARE) + _RARE)
+    if smoothing := float(setting(loss, "label_smoothing", 0.0)):
+        priors += [(1 - smoothing) * prior + smoothing / classes for prior in priors]
+    return torch.zeros(classes, dtype=torch.float64), *(prior.log() for prior in priors)
 
 
-def log_probability_constants(classes: int, target: torch.Tensor) -> Constants:
+def log_probability_constants(classes: int, target: torch.Tensor, loss: Any = None) -> Constants:
     """Return the same as log-probabilities."""
-    neutral, best = class_constants(classes, target)
-    return neutral.log_softmax(0), best.log_softmax(0)
+    return tuple(row.log_softmax(0) for row in class_constants(classes, target, loss))
 
 
-def binary_constants(classes: int, target: torch.Tensor) -> Constants:
+def binary_constants(classes: int, target: torch.Tensor, loss: Any = None) -> Constants:
     """Return logits `[1, ...]` for targets `[examples, ...]`."""
     share = target.cpu().double().mean(0, keepdim=True).clamp(_RARE, 1 - _RARE)
-    return torch.zeros_like(share), share.logit()
+    rows = torch.zeros_like(share), share.logit()
+    weight = setting(loss, "pos_weight", None)
+    if not isinstance(weight, torch.Tensor):
+        return rows
+    return *rows, (share.logit() + weight.detach().cpu().double().clamp(min=_RARE).log()).expand_as(share)
 
 
-def probability_constants(classes: int, target: torch.Tensor) -> Constants:
+def probability_constants(classes: int, target: torch.Tensor, loss: Any = None) -> Constants:
     """Return the same as probabilities."""
-    neutral, best = binary_constants(classes, target)
-    return neutral.sigmoid(), best.sigmoid()
+    return tuple(row.sigmoid() for row in binary_constants(classes, target))
 
 
-def mean_constants(classes: int, target: torch.Tensor) -> Constants:
+def mean_constants(classes: int, target: torch.Tensor, loss: Any = None) -> Constants:
     """Return zero and the targets' mean, `[1, ...]`."""
     mean = target.cpu().double().mean(0, keepdim=True)
     return torch.zeros_like(mean), mean
 
 
-def median_constants(classes: int, target: torch.Tensor) -> Constants:
+def median_constants(classes: int, target: torch.Tensor, loss: Any = None) -> Constants:
     """Return zero and the targets' median, `[1, ...]`."""
     median = target.cpu().double().median(0, keepdim=True).values
     return torch.zeros_like(median), median
 
 
-# --- what outputs of standard deviation σ explain: `(classes, high, σ) -> loss` -----------------------------------
-# Each is a multiple of the neutral output's loss, so that it holds for a sum over the batch, too.
+def robust_constants(classes: int, target: torch.Tensor, loss: Any = None) -> Constants:
+    """Return zero, the targets' median and their mean: which is better depends on where the loss turns linear."""
+    return *median_constants(classes, target), mean_constants(classes, target)[1]
 
 
-def softmax_at(classes: int, high: float, std: float) -> float:
-    """Return E[logsumexp - logit] over Gaussian logits to second order: ln C + σ²/2 (1 - 1/C)."""
-    classes = max(classes, 2)
-    return high * (1 + 0.5 * std**2 * (1 - 1 / classes) / math.log(classes))
+def log_rate_constants(classes: int, target: torch.Tensor, loss: Any = None) -> Constants:
+    """Return zero (a rate of 1) and the logarithm of the targets' mean, `[1, ...]`."""
+    mean = target.cpu().double().mean(0, keepdim=True).clamp(min=_LEAST_RATE)
+    return torch.zeros_like(mean), mean.log()
 
 
-def binary_at(classes: int, high: float, std: float) -> float:
-    """Return ln 2 + σ²/8: the second derivative of the softplus at 0 is 1/4."""
-    return high * (1 + std**2 / 8 / math.log(2))
-
-
-def square_at(classes: int, high: float, std: float) -> float:
-    """Return the bound by the triangle inequality for the root mean squares of target and output."""
-    return high * (1 + std) ** 2
-
-
-def absolute_at(classes: int, high: float, std: float) -> float:
-    """Return the bound by the triangle inequality."""
-    return high * (1 + std)
-
-
-# --- in words: `(classes, low, high) -> text` ---------------------------------------------------------------------
-
-
-def _neutral_text(classes: int, high: float) -> str:
-    """Return "ln C = high"; the number alone where a sum or weights make it another one."""
-    plain = math.log(classes) if classes else 0.0
-    return f"ln {classes} = {high:.3f}" if abs(high - plain) <= _SAME * plain else f"{high:.4g}"
-
-
-def class_text(name: str) -> Callable[[int, float, float], str]:
-    """Return the text of a loss over classes."""
-    return lambda classes, low, high: (
-        f"{_neutral_text(classes, high)} for {name} over {classes} classes (the labels' entropy is {low:.3f})"
-    )
-
-
-def binary_text(what: str) -> Callable[[int, float, float], str]:
-    """Return the text of a binary loss, whose neutral output is `what`."""
-    return lambda classes, low, high: (
-        f"{_neutral_text(2, high)} for {what} (the labels' entropy is {low:.3f})"
-    )
-
-
-def square_text(classes: int, low: float, high: float) -> str:
-    """Return the text of squared error."""
-    return f"the variance of the target, {low:.4g}, for squared error ({high:.4g} at an output of zero)"
-
-
-def constant_text(name: str) -> Callable[[int, float, float], str]:
-    """Return the text of another error."""
-    return lambda classes, low, high: (
-        f"{low:.4g} for the best constant output, {high:.4g} for zero, with {name}"
-    )
+def rate_constants(classes: int, target: torch.Tensor, loss: Any = None) -> Constants:
+    """Return the same as rates."""
+    return tuple(row.exp() for row in log_rate_constants(classes, target))

@@ -37,12 +37,14 @@ class Expectation:
         text: In words, such as "ln 10 for softmax cross-entropy over 10 classes".
         at_spread: What the loss may reach when the outputs have a standard deviation of σ: of logits as such, of
             predictions as a multiple of the targets' root mean square.
+        unbounded: Whether the loss may be negative, so that its size says nothing of what is little.
     """
 
     low: float
     high: float
     text: str
     at_spread: Callable[[float], float]
+    unbounded: bool = False
 
 
 def expectation(
@@ -64,18 +66,48 @@ def expectation(
     pooled = _pooled(pairs, dimension)
     if pooled is None:
         return None
-    rows = family.constants(classes, pooled)
+    called = loss or family.reference
+    rows = family.constants(classes, pooled, called)
     if dimension is not None:
         shape = [-1 if index == dimension else 1 for index in range(output.ndim)]
-        rows = (rows[0].reshape(shape), rows[1].reshape(shape))
+        rows = tuple(row.reshape(shape) for row in rows)
     counts = list(weights) if weights is not None else [1] * len(pairs)
-    reached = [_mean_loss(loss or family.reference, row, pairs, counts) for row in rows]
-    if any(value is None or not math.isfinite(value) for value in reached):
+    reached = [_mean_loss(called, row, pairs, counts) for row in rows]
+    known = [value for value in reached[1:] if value is not None and math.isfinite(value)]
+    neutral = reached[0]
+    if neutral is None or not math.isfinite(neutral) or not known:
         return None
-    low, high = sorted(value for value in reached if value is not None)
+    low, high = sorted((neutral, min(known)))
     return Expectation(
-        low, high, family.describe(classes, low, high), functools.partial(family.at_spread, classes, high)
+        low,
+        high,
+        family.describe(classes, low, high),
+        functools.cache(functools.partial(_at_spread, family, classes, high, called, pairs, counts, pooled)),
+        family.counts,
     )
+
+
+def _at_spread(
+    family: LossFamily,
+    classes: int,
+    high: float,
+    loss: LossFunction,
+    pairs: Pairs,
+    weights: Sequence[int],
+    pooled: torch.Tensor,
+    std: float,
+) -> float:
+    """Return what outputs of a spread explain, for predictions at least what they explain in units of their own.
+
+    Targets of a small scale do not make outputs of a usual scale wrong: predictions may also miss by σ itself.
+    """
+    if family.kind != "regression":
+        return family.at_spread(classes, high, std, 0.0)
+    explained = family.at_spread(classes, high, std, float(pooled.cpu().double().mean()))
+    one = torch.ones((), dtype=torch.float64)
+    sides = [_mean_loss(loss, sign * std * one, pairs, weights) for sign in (-1, 1)]
+    finite = [side for side in sides if side is not None and math.isfinite(side)]
+    return max(explained, sum(finite) / 2) if len(finite) == 2 else explained
 
 
 def _usable(family: LossFamily, output: Any, target: Any) -> bool:

@@ -14,7 +14,9 @@ from lrtune.errors import user_code
 from lrtune.population.modes import in_mode
 from lrtune.population.program import Outcome, Program, run_batch
 from lrtune.probes.expectation import Expectation, expectation
-from lrtune.probes.loss_family import declared_family, matching_family
+from lrtune.probes.loss_behaviour import sign_of, told_family
+from lrtune.probes.loss_family import LossFamily, LossFunction, declared_family
+from lrtune.probes.outputs import Spread, spread_of, watched
 from lrtune.random_state import seeded
 
 if TYPE_CHECKING:
@@ -33,8 +35,12 @@ class InitialLoss:
         eval_mean: The same in evaluation mode.
         batch_losses: One value a batch.
         examples: How many examples were seen.
-        output_std: Standard deviation of the outputs (logits, predictions), None without a tensor of them.
+        output_std: Standard deviation of the outputs, of logits around their row's mean; None without a tensor.
         expectation: What theory says, None where it says nothing.
+        spread: More of the outputs.
+        last_layer: How the layer is written that gave the outputs, None where it cannot be told.
+        batch_size: Examples in a batch.
+        kind: Of the loss's targets, None where the loss is unknown.
     """
 
     mean: float
@@ -44,6 +50,10 @@ class InitialLoss:
     examples: int
     output_std: float | None
     expectation: Expectation | None
+    spread: Spread = field(default_factory=lambda: Spread(None))
+    last_layer: str | None = None
+    batch_size: float = 0.0
+    kind: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +92,7 @@ def initial_loss(program: Program, model: torch.nn.Module, batches: Sequence[Any
         seed: Of dropout's random stream.
     """
     losses, pairs, weights, kept = [], [], [], 0
-    with seeded(seed), in_mode(model, training=True), torch.no_grad():
+    with seeded(seed), in_mode(model, training=True), torch.no_grad(), watched(model) as layer:
         for batch in batches:
             outcome = run_batch(program.task, model, batch)
             losses.append(float(outcome.scalar))
@@ -92,14 +102,21 @@ def initial_loss(program: Program, model: torch.nn.Module, batches: Sequence[Any
             weights.append(example_count(batch))
     with seeded(seed), in_mode(model, training=False), torch.no_grad():
         eval_losses = [float(run_batch(program.task, model, batch).scalar) for batch in batches]
+    own = program.task.loss
+    family = told_family(own, losses[0], *pairs[0])
+    spread = spread_of(family, pairs)
     return InitialLoss(
         mean=_weighted_mean(losses, weights),
         standard_error=_standard_error(losses, weights),
         eval_mean=_weighted_mean(eval_losses, weights),
         batch_losses=losses,
         examples=sum(weights),
-        output_std=_output_std([output for output, _ in pairs]),
-        expectation=_expectation(program, losses[0], pairs, weights),
+        output_std=spread.std,
+        expectation=_expectation(family, own, pairs, weights),
+        spread=spread,
+        last_layer=layer.of(outcome.output),
+        batch_size=sum(weights) / len(weights),
+        kind=None if family is None else family.kind,
     )
 
 
@@ -147,18 +164,14 @@ def _finite(gradient: torch.Tensor) -> bool:
 
 
 def _expectation(
-    program: Program, first_loss: float, pairs: list[tuple[Any, Any]], weights: list[int]
+    family: LossFamily | None, own: LossFunction | None, pairs: list[tuple[Any, Any]], weights: list[int]
 ) -> Expectation | None:
-    own = program.task.loss
-    family = declared_family(own) or matching_family(first_loss, *pairs[0])
-    return None if family is None else expectation(family, own, pairs, weights[: len(pairs)])
-
-
-def _output_std(outputs: list[Any]) -> float | None:
-    if not all(isinstance(output, torch.Tensor) and output.is_floating_point() for output in outputs):
+    if family is None:
         return None
-    flat = torch.cat([output.detach().cpu().double().flatten() for output in outputs])
-    return float(flat.std()) if flat.numel() > 1 else None
+    output, target = pairs[0]
+    if own is not None and declared_family(own) is None and family.kind == "classes":
+        own = own if sign_of(own, output, target) >= 0 else None  # a turned sign is told by the reference
+    return expectation(family, own, pairs, weights[: len(pairs)])
 
 
 def _weighted_mean(values: list[float], weights: list[int]) -> float:

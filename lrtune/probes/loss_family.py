@@ -12,6 +12,8 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 from lrtune.probes import constant_outputs as constant
+from lrtune.probes import expected_spread as spread
+from lrtune.probes.loss_settings import setting
 
 LossFunction = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -28,11 +30,13 @@ class LossFamily:
         declared: Functions and modules of torch that are this loss.
         reference: The loss itself, averaged over the batch.
         fits: Whether an output and a target can belong to it.
-        constants: `(classes, pooled targets) -> neutral output, best constant one`.
+        constants: `(classes, pooled targets, loss) -> neutral output, candidates for the best constant one`.
         describe: `(classes, low, high) -> text`.
-        at_spread: `(classes, high, σ) -> loss` that outputs of standard deviation σ explain.
+        at_spread: `(classes, high, σ, mean target) -> loss` that outputs of standard deviation σ explain.
         yes: Of a binary loss: the output above which the answer is yes.
         classes_last: Of a class loss: whether the last dimension holds the classes where torch's could as well.
+        counts: Of a regression: whether targets are counts, whose scale is their own and which are not negative.
+        given: Settings that tell it from others of the same function, by their names.
     """
 
     name: str
@@ -40,11 +44,13 @@ class LossFamily:
     declared: tuple[Any, ...]
     reference: LossFunction
     fits: Callable[[torch.Tensor, torch.Tensor], bool]
-    constants: Callable[[int, torch.Tensor], constant.Constants]
+    constants: Callable[[int, torch.Tensor, Any], constant.Constants]
     describe: Callable[[int, float, float], str]
-    at_spread: Callable[[int, float, float], float]
+    at_spread: Callable[[int, float, float, float], float]
     yes: float = 0.0
     classes_last: bool = False
+    counts: bool = False
+    given: tuple[tuple[str, Any], ...] = ()
 
     def dimension(self, output: torch.Tensor, target: torch.Tensor) -> int | None:
         """Return which dimension of the output runs over classes, None where none does."""
@@ -77,8 +83,8 @@ def _softmax(last: bool) -> LossFamily:
         functools.partial(_cross_entropy, last=last),
         _fits_cross_entropy,
         constant.class_constants,
-        constant.class_text("softmax cross-entropy"),
-        constant.softmax_at,
+        spread.class_text("softmax cross-entropy"),
+        spread.softmax_at,
         classes_last=last,
     )
 
@@ -91,9 +97,25 @@ def _likelihood(last: bool) -> LossFamily:
         functools.partial(_nll, last=last),
         constant.fits_classes,
         constant.log_probability_constants,
-        constant.class_text("negative log-likelihood"),
-        constant.softmax_at,
+        spread.class_text("negative log-likelihood"),
+        spread.softmax_at,
         classes_last=last,
+    )
+
+
+def _poisson(log_input: bool) -> LossFamily:
+    name = "Poisson's negative log-likelihood"
+    return LossFamily(
+        name,
+        "regression",
+        (F.poisson_nll_loss, nn.PoissonNLLLoss),
+        functools.partial(F.poisson_nll_loss, log_input=log_input),
+        constant.fits_counts,
+        constant.log_rate_constants if log_input else constant.rate_constants,
+        spread.count_text(name),
+        spread.count_at,
+        counts=True,
+        given=(("log_input", log_input),),
     )
 
 
@@ -107,8 +129,8 @@ FAMILIES = (
         F.binary_cross_entropy_with_logits,
         constant.fits_same_shape,
         constant.binary_constants,
-        constant.binary_text("a binary logit"),
-        constant.binary_at,
+        spread.binary_text("a binary logit"),
+        spread.binary_at,
     ),
     LossFamily(
         "binary cross-entropy",
@@ -117,8 +139,8 @@ FAMILIES = (
         F.binary_cross_entropy,
         constant.fits_probabilities,
         constant.probability_constants,
-        constant.binary_text("a probability of 1/2"),
-        constant.binary_at,
+        spread.binary_text("a probability of 1/2"),
+        spread.binary_at,
         yes=0.5,
     ),
     LossFamily(
@@ -128,8 +150,8 @@ FAMILIES = (
         F.mse_loss,
         constant.fits_same_shape,
         constant.mean_constants,
-        constant.square_text,
-        constant.square_at,
+        spread.square_text,
+        spread.square_at,
     ),
     LossFamily(
         "absolute error",
@@ -138,8 +160,8 @@ FAMILIES = (
         F.l1_loss,
         constant.fits_same_shape,
         constant.median_constants,
-        constant.constant_text("absolute error"),
-        constant.absolute_at,
+        spread.constant_text("absolute error"),
+        spread.absolute_at,
     ),
     LossFamily(
         "smooth absolute error",
@@ -147,10 +169,12 @@ FAMILIES = (
         (F.smooth_l1_loss, nn.SmoothL1Loss, F.huber_loss, nn.HuberLoss),
         F.smooth_l1_loss,
         constant.fits_same_shape,
-        constant.median_constants,
-        constant.constant_text("smooth absolute error"),
-        constant.square_at,
+        constant.robust_constants,
+        spread.constant_text("smooth absolute error"),
+        spread.square_at,
     ),
+    _poisson(log_input=True),
+    _poisson(log_input=False),
 )
 # Torch's own losses have the classes in dimension 1; a step may hand out outputs that have them last. Where both
 # numbers match (all logits equal), an output [batch, time, classes] is likelier than one the other way round.
@@ -159,21 +183,21 @@ _CLASSES_LAST = (_softmax(last=True), _likelihood(last=True))
 
 def declared_family(loss: Any) -> LossFamily | None:
     """Return the family of a loss that is torch's own: a function, a module, or a partial of one."""
-    while isinstance(loss, functools.partial):
-        loss = loss.func
+    called = loss
+    while isinstance(called, functools.partial):
+        called = called.func
     for family in FAMILIES:
-        if any(loss is own or (isinstance(own, type) and isinstance(loss, own)) for own in family.declared):
+        own = any(
+            called is one or (isinstance(one, type) and isinstance(called, one)) for one in family.declared
+        )
+        if own and all(setting(loss, name, value) == value for name, value in family.given):
             return family
     return None
 
 
 def ignored_index(loss: Any) -> int:
     """Return the label that a loss leaves out; torch's default is -100."""
-    while isinstance(loss, functools.partial):
-        if "ignore_index" in loss.keywords:
-            return int(loss.keywords["ignore_index"])
-        loss = loss.func
-    return int(getattr(loss, "ignore_index", -100))
+    return int(setting(loss, "ignore_index", -100))
 
 
 def matching_family(loss_value: float, output: Any, target: Any) -> LossFamily | None:
@@ -195,8 +219,8 @@ def _two_layouts(output: torch.Tensor, target: torch.Tensor) -> bool:
 
 
 def _computes(family: LossFamily, loss_value: float, output: torch.Tensor, target: torch.Tensor) -> bool:
-    if not family.fits(output, target):
-        return False
+    if not family.fits(output, target) or (family.counts and not bool(output.any())):
+        return False  # a loss of 1 at zeros is not Poisson's alone
     try:
         value = float(family.reference(output.detach(), target))
     except (RuntimeError, IndexError, ValueError):  # a label out of range, say: then it is another loss

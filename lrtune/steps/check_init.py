@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from lrtune.checks import examples as example_checks
 from lrtune.checks import gradients as gradient_checks
 from lrtune.checks import initial_loss as loss_checks
 from lrtune.checks.causes import cause_first
-from lrtune.data.nest import map_nest
-from lrtune.errors import TaskError, UserCodeError, user_code
+from lrtune.errors import TaskError, UserCodeError
 from lrtune.population.modes import in_mode
-from lrtune.population.program import run_batch, split_pair
-from lrtune.probes.examples import not_finite
+from lrtune.population.program import run_batch
 from lrtune.probes.initialisation import InitialLoss, gradients, initial_loss
-from lrtune.probes.loss_family import FAMILIES, LossFamily, declared_family, ignored_index
 from lrtune.probes.sample import Sample
 from lrtune.random_state import seeded
 from lrtune.results import Finding, StepResult
+from lrtune.steps.data_checks import behind_the_crash, data_findings
 from lrtune.steps.examinations import EXAMINATIONS, examine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
+
+    import torch
 
     from lrtune.steps.context import Context
 
@@ -61,13 +57,13 @@ def check_init(context: Context) -> StepResult:
         "parameters": parameters,
     }
     with context.progress.bar("initial loss", 2) as bar:
-        data_findings = list(_data_findings(context, model, batches))
+        data_seen = list(data_findings(context, model, batches, _EXAMPLES))
         bar.advance()
-        if any(finding.severity == "error" for finding in data_findings):
-            return StepResult("check-init", data_findings, summary)
+        if any(finding.severity == "error" for finding in data_seen):
+            return StepResult("check-init", data_seen, summary)
         result = _measured(context, model, batches, summary)
         bar.advance()
-    seen = [*data_findings, *result.findings]
+    seen = [*data_seen, *result.findings]
     if summary["initial_loss"] is not None:  # else nothing could be run
         sample = Sample(program, context.data.train, batches, config.seed)
         examined = examine(sample, context.progress, EXAMINATIONS)
@@ -91,8 +87,8 @@ def _measured(
     with seeded(seed), in_mode(model, training=True):
         try:
             first = run_batch(program.task, model, batches[0])
-        except UserCodeError:
-            if crashed := list(_labels_behind_the_crash(context, model, batches)):
+        except UserCodeError as error:
+            if crashed := list(behind_the_crash(context, model, batches, error)):
                 return StepResult("check-init", crashed, summary)
             raise
         if wrong := loss_checks.loss_not_scalar(list(first.loss.shape)):
@@ -136,81 +132,27 @@ def _loss_findings(context: Context, seen: InitialLoss, batches: Sequence[Any]) 
     if context.task.expected_initial_loss is not None:
         return [loss_checks.initial_loss_given(seen, context.task.expected_initial_loss)]
     low = loss_checks.initial_loss_low(seen, context.task.pretrained)
+    high = loss_checks.initial_loss_high(seen)
     return [
-        loss_checks.initial_loss_high(seen),
-        low if low and _low_again(context, batches) else None,
+        high if high and (loss_checks.is_clear(seen) or _again(_high, context, batches)) else None,
+        low if low and _again(loss_checks.initial_loss_low, context, batches) else None,
+        loss_checks.outputs_enormous(seen),
         loss_checks.expectation_unknown(seen),
     ]
 
 
-def _low_again(context: Context, batches: Sequence[Any]) -> bool:
-    """Say whether further initialisations are as low: where inputs are few or alike, one may have been lucky."""
+def _high(seen: InitialLoss, pretrained: bool) -> Finding | None:
+    return loss_checks.initial_loss_high(seen)
+
+
+def _again(
+    check: Callable[[InitialLoss, bool], Finding | None], context: Context, batches: Sequence[Any]
+) -> bool:
+    """Say whether further initialisations give the finding, too: one alone may have been chance."""
     program = context.program
     for seed in range(context.config.seed + 1, context.config.seed + 1 + _CONFIRMATIONS):
         with seeded(seed):
             model = program.build_model()
-        if not loss_checks.initial_loss_low(initial_loss(program, model, batches, seed), pretrained=False):
+        if not check(initial_loss(program, model, batches, seed), False):
             return False
     return True
-
-
-def _data_findings(context: Context, model: torch.nn.Module, batches: Sequence[Any]) -> Iterator[Finding]:
-    yield from _split_findings(context, model, batches)
-    if context.data.val is not None:
-        sample = context.data.val.subset(_EXAMPLES, context.config.seed)
-        for finding in _split_findings(context, model, sample):
-            yield replace(finding, message=f"In the validation data: {finding.message}")
-
-
-def _split_findings(context: Context, model: torch.nn.Module, batches: Sequence[Any]) -> Iterator[Finding]:
-    if context.task.loss is None:  # a step's batches have no known parts
-        found = example_checks.nonfinite_input(not_finite(batches))
-        yield from [found] if found else []
-        return
-    pairs = [split_pair(batch) for batch in batches]
-    judged = [
-        example_checks.nonfinite_input(not_finite([inputs for inputs, _ in pairs])),
-        example_checks.nonfinite_target(not_finite([target for _, target in pairs])),
-    ]
-    yield from (finding for finding in judged if finding)
-    if not any(judged):
-        yield from _target_findings(context, model, pairs, declared_family(context.task.loss))
-
-
-def _labels_behind_the_crash(
-    context: Context, model: torch.nn.Module, batches: Sequence[Any]
-) -> Iterator[Finding]:
-    """Judge integer targets as labels where a loss of the user's own has raised on them."""
-    if context.task.loss is None or declared_family(context.task.loss) is not None:
-        return
-    pairs = [split_pair(batch) for batch in batches]
-    target = pairs[0][1]
-    if isinstance(target, torch.Tensor) and not target.is_floating_point():
-        yield from _target_findings(context, model, pairs, FAMILIES[0])
-
-
-def _target_findings(
-    context: Context, model: torch.nn.Module, pairs: list[tuple[Any, Any]], family: LossFamily | None
-) -> Iterator[Finding]:
-    """Judge labels against the width of the output, which one forward pass tells; the loss is not called."""
-    if family is None:
-        return
-    with seeded(context.config.seed), in_mode(model, training=True), torch.no_grad():
-        output = _forward(model, pairs[0][0])
-    if not isinstance(output, torch.Tensor) or output.ndim < 1:
-        return
-    judged = (example_checks.target_dtype(family, output, target) for _, target in pairs)
-    if wrong := next((found for found in judged if found), None):
-        yield wrong
-        return
-    dimension = family.dimension(output, pairs[0][1])
-    classes = output.shape[min(1, output.ndim - 1) if dimension is None else dimension]
-    targets = torch.cat([target.flatten() for _, target in pairs])
-    found = example_checks.target_out_of_range(family, classes, targets, ignored_index(context.task.loss))
-    yield from [found] if found else []
-
-
-def _forward(model: torch.nn.Module, inputs: Any) -> Any:
-    inputs = map_nest(torch.clone, inputs)  # an operation in place would change what is measured next
-    with user_code("calling the model"):
-        return model(inputs)

@@ -9,7 +9,35 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lrtune.checks import activations as activation_checks
+from lrtune.checks import behaviour as behaviour_checks
+from lrtune.checks import gradients as gradient_checks
+from lrtune.checks import inputs as input_checks
+from lrtune.checks import leakage as leakage_checks
+from lrtune.checks import loss as loss_checks
+from lrtune.checks import order as order_checks
+from lrtune.checks import parameters as parameter_checks
+from lrtune.checks import targets as target_checks
 from lrtune.errors import LrtuneError
+from lrtune.probes.activations import activations
+from lrtune.probes.batch_mixing import batch_mixing
+from lrtune.probes.causality import causality
+from lrtune.probes.custom_gradients import custom_gradients
+from lrtune.probes.determinism import determinism
+from lrtune.probes.duplicates import duplicates
+from lrtune.probes.gradient_flow import awake_gradient_flow, first_gradient_flow
+from lrtune.probes.input_use import input_use
+from lrtune.probes.inputs import inputs
+from lrtune.probes.leakage import leak
+from lrtune.probes.loss_reduction import loss_reduction
+from lrtune.probes.mode_gap import mode_gap
+from lrtune.probes.optimizer_steps import optimizer_steps
+from lrtune.probes.order import order
+from lrtune.probes.output_kind import output_kind
+from lrtune.probes.symmetry import symmetry
+from lrtune.probes.target_values import label_counts, target_sameness, target_scale
+from lrtune.probes.targets import broadcast_target
+from lrtune.probes.unregistered import unregistered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,11 +55,13 @@ class Examination:
         name: What is looked at, for the progress bar and the result's details.
         probe: Measures; None where there is nothing to measure on this task.
         checks: Each turns the measurement into a finding or None.
+        wiring: Whether step 2 looks as well: learning a sample by heart may hide such a fault.
     """
 
     name: str
     probe: Callable[[Sample], Any]
     checks: tuple[Callable[[Any], Finding | None], ...]
+    wiring: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,7 +85,44 @@ class Examined:
         return {"name": self.name, "seconds": round(self.seconds, 4), "skipped": self.skipped}
 
 
-EXAMINATIONS: tuple[Examination, ...] = ()
+EXAMINATIONS: tuple[Examination, ...] = (
+    Examination("inputs", inputs, (input_checks.constant_input, input_checks.input_not_normalised)),
+    Examination("order of batches", order, (order_checks.unshuffled_batches,)),
+    Examination("target among inputs", leak, (leakage_checks.target_in_columns,)),
+    Examination("tokens ahead", causality, (leakage_checks.target_in_tokens,)),
+    Examination("equal inputs", duplicates, (input_checks.conflicting_labels,)),
+    Examination("target shapes", broadcast_target, (target_checks.target_shape_mismatch,)),
+    Examination("target scale", target_scale, (target_checks.target_not_normalised,)),
+    Examination("target values", target_sameness, (target_checks.constant_target,)),
+    Examination("class shares", label_counts, (target_checks.class_imbalance,)),
+    Examination(
+        "activations", activations, (activation_checks.dead_units, activation_checks.saturated_units)
+    ),
+    Examination(
+        "registration",
+        unregistered,
+        (parameter_checks.unregistered_parameter, parameter_checks.loss_parameter_not_in_optimizer),
+        wiring=True,
+    ),
+    Examination(
+        "optimizer",
+        optimizer_steps,
+        (parameter_checks.parameter_not_in_optimizer, parameter_checks.optimizer_does_not_step),
+        wiring=True,
+    ),
+    Examination("symmetry", symmetry, (parameter_checks.symmetric_init,)),
+    Examination("custom gradients", custom_gradients, (parameter_checks.wrong_gradient,)),
+    Examination("gradient flow", awake_gradient_flow, (gradient_checks.vanishing_gradient,)),
+    Examination("gradient size", first_gradient_flow, (gradient_checks.exploding_gradient,)),
+    Examination("loss of repeated batches", loss_reduction, (loss_checks.loss_not_mean,)),
+    Examination("what reaches the loss", output_kind, (loss_checks.double_softmax,), wiring=True),
+    Examination("use of the input", input_use, (behaviour_checks.input_ignored,)),
+    Examination("independence of examples", batch_mixing, (behaviour_checks.batch_mixing,), wiring=True),
+    Examination("equal answers", determinism, (behaviour_checks.nondeterministic_model,)),
+    Examination("modes", mode_gap, (behaviour_checks.train_eval_gap,)),
+)
+
+WIRING = tuple(one for one in EXAMINATIONS if one.wiring)
 
 
 def examine(sample: Sample, progress: Progress, examinations: Iterable[Examination]) -> list[Examined]:

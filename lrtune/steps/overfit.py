@@ -11,15 +11,15 @@ from lrtune.checks import fingerprints, overfitting
 from lrtune.checks.catalogue import catalogue
 from lrtune.checks.causes import cause_first
 from lrtune.checks.gradients import detached_loss, frozen_model
-from lrtune.data.nest import example_count
+from lrtune.data.nest import example_count, first_rows
 from lrtune.errors import TaskError
 from lrtune.probes.attainable import Attainable, attainable
 from lrtune.probes.capacity import within_capacity
+from lrtune.probes.floors import squashed_floor
 from lrtune.probes.initialisation import first_outcome, gradients
 from lrtune.probes.loss_family import LossFamily, declared_family, matching_family
 from lrtune.probes.mismatched import mismatched
 from lrtune.probes.sample import Sample
-from lrtune.probes.squashed import squashed_floor
 from lrtune.random_state import seeded
 from lrtune.results import Finding, StepResult
 from lrtune.steps.check_init import check_init
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
     from lrtune.checks.overfitting import Attempt
     from lrtune.steps.context import Context
+
+_QUARTER = 4  # of one minibatch: the second smaller sample
+_FEWEST = 8  # examples: fewer are learnt by nearly everything
 
 
 def overfit(context: Context) -> StepResult:
@@ -48,11 +51,7 @@ def overfit(context: Context) -> StepResult:
         raise TaskError("Task.train: gave no batch at all")
     if cut_off := _cut_off(context, batches[0]):
         return StepResult("overfit", cut_off, _summary(None))
-    trial, aim = _tried(context, batches)
-    if not trial.succeeded and (fewer := _within_capacity(context, batches)):
-        again = _tried(context, fewer)
-        if again[0].succeeded:
-            (trial, aim), batches = again, fewer
+    trial, aim, batches = _tried(context, batches)
     best = trial.best()
     symptoms = [
         overfitting.loss_explodes(trial.attempts),
@@ -77,16 +76,33 @@ def overfit(context: Context) -> StepResult:
     return StepResult("overfit", findings, _summary(best), details=details, curves=curves)
 
 
-def _tried(context: Context, batches: Sequence[Any]) -> tuple[Trial, Attainable]:
+def _tried(context: Context, batches: list[Any]) -> tuple[Trial, Attainable, list[Any]]:
+    """Try the whole sample, then smaller ones where size may be the reason; return the one that tells most."""
+    whole = trial, aim, sample = _on_sample(context, batches)
+    while not trial.succeeded and (fewer := _fewer(context, trial, sample)):
+        trial, aim, sample = _on_sample(context, fewer)
+    return (trial, aim, sample) if trial.succeeded else whole
+
+
+def _on_sample(context: Context, batches: list[Any]) -> tuple[Trial, Attainable, list[Any]]:
     family, aim, others = _aim(context, batches)
     trial = Trial(context, batches, family, aim, others)
     trial.run()
-    return trial, aim
+    return trial, aim, batches
 
 
-def _within_capacity(context: Context, batches: list[Any]) -> list[Any] | None:
-    """Return fewer examples where the model has too few parameters for all, None where it has enough."""
-    if not context.data.train.collated:  # the first dimension may be another one
+def _fewer(context: Context, trial: Trial, batches: list[Any]) -> list[Any] | None:
+    """Return a smaller sample where size alone may be what keeps a sound model from learning this one.
+
+    It has fewer parameters than the sample has examples, or the loss was still on its way down at the end.
+    """
+    collated = context.data.train.collated  # else the first dimension may be another one
+    if trial.still_falling:
+        if len(batches) > 1:
+            return batches[:1]
+        share = example_count(batches[0]) // _QUARTER
+        return [first_rows(batches[0], share)] if collated and share >= _FEWEST else None
+    if not collated:
         return None
     with seeded(context.config.seed):
         model = context.program.build_model()

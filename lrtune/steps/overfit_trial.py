@@ -31,6 +31,7 @@ RATES = tuple(
 )  # 1e-4 to 1: what any optimizer is run at
 _CHECK_EVERY = 25  # steps between measurements on the whole sample
 _HOPEFUL = 4  # rates that go on after a quarter of the steps
+_FALLING = 0.1  # of the loss: squashed outputs and constants creep by less in the second half of the steps
 _ACCURACY = "lrtune's accuracy"
 
 
@@ -86,6 +87,18 @@ class Trial:
             while self._done < self._steps and self._population.members and self._in_doubt():
                 bar.advance(self._advance())
                 self._drop_stopped(hopeful_only=False)
+
+    @property
+    def still_falling(self) -> bool:
+        """Whether the lowest loss of all tries fell in the second half of the steps by more than stalled ones do."""
+        halves: tuple[list[float], list[float]] = [], []
+        for curve in self.curves.values():
+            for row in curve.evaluations:
+                halves[(row["step"] or 0) > 0.5 * self._done].append(float(row["train_loss"] or 0.0))
+        if not all(halves):
+            return False
+        first, second = map(min, halves)
+        return first - second > _FALLING * abs(first)
 
     def best(self) -> Attempt:
         """Return the try that learnt the sample, in fewest steps; else the one that came closest."""

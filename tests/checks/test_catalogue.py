@@ -10,8 +10,12 @@ from lrtune.checks.catalogue import Entry, catalogue, finding
 from lrtune.results import SEVERITIES, STEPS
 
 WARNINGS = {
+    "constant-input", "input-not-normalised", "conflicting-labels", "unshuffled-batches", "target-leak",
+    "target-not-normalised", "class-imbalance",
     "never-diverged", "noisy-suggestion", "best-at-range-edge", "best-at-grid-edge",
     "within-seed-noise", "trial-failed", "refine-no-gain",
+    "dead-units", "saturated-units",
+    "nondeterministic-model", "train-eval-gap",
 }  # fmt: skip
 
 

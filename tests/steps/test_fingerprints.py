@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,8 @@ import lrtune
 from lrtune.checks.fingerprints import double_softmax, input_ignored, may_be_squashed
 from lrtune.checks.overfitting import Attempt
 from lrtune.probes.attainable import Attainable
-from lrtune.probes.loss_family import FAMILIES
-from lrtune.probes.squashed import squashed_floor
+from lrtune.probes.floors import perfect_floor, squashed_floor
+from lrtune.probes.loss_family import FAMILIES, declared_family
 from lrtune.steps.overfit import overfit
 
 if TYPE_CHECKING:
@@ -186,6 +187,44 @@ def test_a_small_model_learns_what_it_can_hold(seed: int) -> None:
     result = tried(task, batch_size=64, seed=seed)
     assert codes(result) == []
     assert result.details["examples"] == 5
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_loss_on_its_way_down_gets_a_smaller_sample(seed: int) -> None:
+    """Noise that takes more steps than there are to learn by heart is no fault: a smaller sample shows it."""
+    task = lrtune.Task(model=lambda: mlp(10, 1, 64), train=random_tables(400, 10, 2.0, seed), loss=F.mse_loss)
+    result = tried(task, batch_size=64, seed=seed)
+    assert codes(result) == []
+    assert result.details["examples"] in (16, 64, 320)
+
+
+@pytest.mark.parametrize("log_input", [True, False], ids=["log rates", "rates"])
+def test_the_floor_of_counts(log_input: bool) -> None:
+    """Poisson's loss of the counts themselves is not 0: rate - count ln(rate) at rate = count."""
+    target = torch.tensor([[1.0], [5.0], [20.0]])
+    loss = functools.partial(F.poisson_nll_loss, log_input=log_input)
+    family = declared_family(loss)
+    expected = float((target - target * target.log()).mean())
+    assert perfect_floor(family, loss, [(torch.zeros(3, 1), target)]) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_counts_are_learnt_from_a_prior(seed: int) -> None:
+    """A bias that begins at the mean rate has learnt nothing yet: steps are taken until the counts are known."""
+    draw = generator(seed)
+    inputs = torch.randn(40, 4, generator=draw)
+    counts = torch.poisson((inputs[:, :1] + 2).exp(), generator=draw)
+
+    def model() -> nn.Module:
+        net = mlp(4, 1, 64)
+        nn.init.constant_(net[2].bias, float(counts.mean().log()))
+        return net
+
+    task = lrtune.Task(model=model, train=TensorDataset(inputs, counts), loss=F.poisson_nll_loss)
+    result = tried(task, seed=seed, optimizer={"name": "adam"})
+    assert codes(result) == []
+    assert result.summary["steps"] > 0
+    assert result.summary["loss_last"] < result.summary["loss_first"]
 
 
 class Halved(nn.Module):

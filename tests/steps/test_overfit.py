@@ -123,10 +123,11 @@ class Fourth(nn.Module):
 
 
 def test_explosion() -> None:
-    """A loss that becomes infinite at every rate explodes."""
+    """A loss that becomes infinite at every rate explodes; the untrained model shows why."""
     task = blob_task(model=Fourth, loss=lambda o, t: F.mse_loss(o, F.one_hot(t, 3).float()), metrics={})
     result = tried(task)
-    assert codes(result) == ["loss-explodes"]
+    assert codes(result) == ["exploding-gradient", "loss-explodes"]
+    assert result.findings[1].follows_from == "exploding-gradient"
     assert all(member["diverged_at"] is not None for member in result.details["members"])
 
 

@@ -1,0 +1,71 @@
+"""Checks of the loss function itself: its reduction, and what it is given."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from lrtune.checks.catalogue import finding
+
+if TYPE_CHECKING:
+    from lrtune.probes.loss_reduction import LossReduction
+    from lrtune.probes.output_kind import OutputKind
+    from lrtune.results import Finding
+
+# Losses of k copies go as k to a power: 0 for a mean, 1 for a sum, -1 where the mean is divided by the batch again.
+POWER = 0.1  # how near to 1 or -1: sums 0.93 to 1.00 under noise; means within 0.1 of 0; one over pairs has no power
+STRAIGHT = (
+    0.25  # how near to equal the third copy's share is to the second's: losses over pairs grow by logarithms
+)
+
+
+def loss_not_mean(seen: LossReduction) -> Finding | None:
+    """Every example twice gives the same loss."""
+    if seen.twice <= 0 or seen.thrice <= 0:
+        return None
+    powers = math.log(seen.twice) / math.log(2), math.log(seen.thrice) / math.log(3)
+    if not any(all(abs(power - wanted) <= POWER for power in powers) for wanted in (1, -1)):
+        return None
+    if powers[0] < 0:
+        message = (
+            f"With every example twice the loss is {seen.twice:.3g} times as large: it is divided by the size of the "
+            f"batch once too often, so that it and its gradients are {seen.count} times too small."
+        )
+        fix = "Leave out the division: the loss's default reduction is the mean already."
+        return finding("loss-not-mean", message, seen.twice, "1", fix)
+    if abs((seen.thrice - seen.twice) / (seen.twice - 1) - 1) > STRAIGHT:
+        return None
+    factor = f"{seen.count}"
+    if seen.elements is not None and seen.elements > 1:
+        factor += f" to {seen.count * seen.elements:,} (every number of the target)"
+    message = (
+        f"With every example twice the loss is {seen.twice:.3g} times as large: it is a sum over the batch, so that "
+        f"it and its gradients are larger than the mean's by a factor of {factor}."
+    )
+    return finding("loss-not-mean", message, seen.twice, "1")
+
+
+def double_softmax(seen: OutputKind) -> Finding | None:
+    """No probabilities go into a loss that expects logits."""
+    if seen.squashed_by is None:
+        return None
+    what = (
+        "Probabilities go"
+        if seen.squashed_by == "probabilities"
+        else f"The result of a {seen.squashed_by} goes"
+    )
+    wanted = "log-probabilities" if "likelihood" in seen.expects else "logits"
+    message = f"{what} into {seen.expects}, which expects {wanted}"
+    if seen.module is not None:
+        message += f"; it comes from model.{seen.module}"
+    if seen.classes is not None and seen.expects == "cross-entropy":
+        floor = math.log(1 + (seen.classes - 1) / math.e)
+        message += (
+            f". Perfect answers would keep a loss of {floor:.4g}, the untrained model has {seen.loss:.4g}"
+        )
+    fix = None
+    if wanted == "log-probabilities":
+        fix = "Use log_softmax instead of softmax, or cross_entropy on the logits."
+    elif seen.module is not None:
+        fix = f"Remove model.{seen.module}; apply it only where probabilities are read."
+    return finding("double-softmax", message + ".", seen.squashed_by, wanted, fix)

@@ -1,0 +1,142 @@
+"""Step 1's look at the data, before anything is computed from them: what would crash the loss is a finding here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from lrtune.checks import examples as example_checks
+from lrtune.checks import targets as target_checks
+from lrtune.data.nest import map_nest
+from lrtune.errors import user_code
+from lrtune.population.modes import in_mode
+from lrtune.population.program import split_pair
+from lrtune.probes.examples import not_finite
+from lrtune.probes.loss_family import FAMILIES, LossFamily, declared_family, ignored_index
+from lrtune.probes.targets import misfit, refused_type
+from lrtune.random_state import seeded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from lrtune.results import Finding
+    from lrtune.steps.context import Context
+
+_SHAPES = (
+    "size",
+    "shape",
+    "dimension",
+    "1d",
+    "1-d",
+    "batch",
+)  # words of torch's errors on shapes that do not fit
+_BINARY = next(family for family in FAMILIES if family.kind == "binary")
+
+
+def data_findings(
+    context: Context, model: torch.nn.Module, batches: Sequence[Any], examples: int
+) -> Iterator[Finding]:
+    """Yield what is wrong with the data of training, then of validation.
+
+    Args:
+        context: The task made ready.
+        model: Freshly built; one forward pass tells the width of its output.
+        batches: Of training.
+        examples: How many of the validation data are looked at.
+    """
+    yield from _split_findings(context, model, batches)
+    if context.data.val is not None:
+        sample = context.data.val.subset(examples, context.config.seed)
+        for finding in _split_findings(context, model, sample):
+            yield replace(finding, message=f"In the validation data: {finding.message}")
+
+
+def _split_findings(context: Context, model: torch.nn.Module, batches: Sequence[Any]) -> Iterator[Finding]:
+    if context.task.loss is None:  # a step's batches have no known parts
+        found = example_checks.nonfinite_input(not_finite(batches))
+        yield from [found] if found else []
+        return
+    pairs = [split_pair(batch) for batch in batches]
+    judged = [
+        example_checks.nonfinite_input(not_finite([inputs for inputs, _ in pairs])),
+        example_checks.nonfinite_target(not_finite([target for _, target in pairs])),
+    ]
+    yield from (finding for finding in judged if finding)
+    family = declared_family(context.task.loss)
+    if not any(judged) and family is not None:
+        yield from _target_findings(context, model, pairs, family)
+
+
+def behind_the_crash(
+    context: Context, model: torch.nn.Module, batches: Sequence[Any], error: BaseException
+) -> Iterator[Finding]:
+    """Judge targets as those of torch's losses where a loss of the user's own has raised on them.
+
+    Args:
+        context: The task made ready.
+        model: Freshly built.
+        batches: Of training.
+        error: What was raised; shapes are judged only if it speaks of them.
+    """
+    if context.task.loss is None or declared_family(context.task.loss) is not None:
+        return
+    pairs = [split_pair(batch) for batch in batches]
+    target = pairs[0][1]
+    if not isinstance(target, torch.Tensor):
+        return
+    speaks = any(word in f"{error} {error.__cause__}".lower().split("):")[-1] for word in _SHAPES)
+    if not target.is_floating_point():
+        yield from _target_findings(context, model, pairs, FAMILIES[0], shapes=speaks)
+    elif speaks:
+        yield from _shape_findings(_output(context, model, pairs), pairs, _BINARY)
+
+
+def _target_findings(
+    context: Context,
+    model: torch.nn.Module,
+    pairs: list[tuple[Any, Any]],
+    family: LossFamily,
+    shapes: bool = True,
+) -> Iterator[Finding]:
+    """Judge targets against the output, which one forward pass tells; the loss is not called on them."""
+    output = _output(context, model, pairs)
+    if output is None:
+        return
+    judged = (example_checks.target_dtype(family, output, target) for _, target in pairs)
+    if wrong := next((found for found in judged if found), None):
+        yield wrong
+        return
+    refused = refused_type(context.task.loss, family, output, pairs[0][1])
+    if wrong := example_checks.target_type_refused(family, refused):
+        yield wrong
+        return
+    if shapes and (misfits := list(_shape_findings(output, pairs, family))):
+        yield from misfits
+        return
+    dimension = family.dimension(output, pairs[0][1])
+    classes = output.shape[min(1, output.ndim - 1) if dimension is None else dimension]
+    targets = torch.cat([target.flatten() for _, target in pairs])
+    found = example_checks.target_out_of_range(family, classes, targets, ignored_index(context.task.loss))
+    yield from [found] if found else []
+
+
+def _shape_findings(
+    output: torch.Tensor | None, pairs: list[tuple[Any, Any]], family: LossFamily
+) -> Iterator[Finding]:
+    seen = None if output is None else misfit(family, output, pairs[0][1])
+    found = target_checks.target_shape_mismatch(seen)
+    yield from [found] if found else []
+
+
+def _output(context: Context, model: torch.nn.Module, pairs: list[tuple[Any, Any]]) -> torch.Tensor | None:
+    with seeded(context.config.seed), in_mode(model, training=True), torch.no_grad():
+        output = _forward(model, pairs[0][0])
+    return output if isinstance(output, torch.Tensor) and output.ndim >= 1 else None
+
+
+def _forward(model: torch.nn.Module, inputs: Any) -> Any:
+    inputs = map_nest(torch.clone, inputs)  # an operation in place would change what is measured next
+    with user_code("calling the model"):
+        return model(inputs)
