@@ -1,7 +1,8 @@
 """Checks of where the loss stalls: some faults stop it at a number of their own.
 
 A softmax before cross-entropy lets no logit exceed another by more than 1, so that the loss of perfect answers is
-ln(1 + (C - 1)/e): 1.461 for 10 classes. A model that ignores its input stops at what the best constant reaches.
+ln(1 + (C - 1)/e): 1.461 for 10 classes. A model that ignores its input stops at what the best constant reaches, and so
+does one whose every output is compared with every target.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from lrtune.checks.overfitting import Attempt
     from lrtune.probes.attainable import Attainable
+    from lrtune.probes.targets import Misfit
     from lrtune.results import Finding
 
 SYMPTOMS = frozenset({"cannot-overfit", "loss-explodes", "input-ignored"})  # which have a cause elsewhere
@@ -69,6 +71,19 @@ def input_ignored(attempts: Sequence[Attempt], aim: Attainable) -> Finding | Non
     if costs is not None:
         message += f"; with the inputs of other examples it is {best.mismatched:.4g}"
     return finding("input-ignored", message + ".", best.loss, _wanted(constant))
+
+
+def broadcast_target(seen: Misfit, attempts: Sequence[Attempt]) -> Finding:
+    """No target is compared with the outputs of other examples."""
+    alive = _alive(attempts)
+    message = f"Outputs of shape {seen.output} and targets of {seen.target} are compared as {seen.broadcast}"
+    if alive:
+        lowest = min(attempt.loss for attempt in alive)
+        message += (
+            f"; the loss stops at {lowest:.4g}, as each output can but approach the mean of all targets"
+        )
+    fix = f"Use {seen.fix} before the loss, so that the shapes agree." if seen.fix else None
+    return finding("broadcast-target", message + ".", f"{seen.output} and {seen.target}", "equal shapes", fix)
 
 
 def _wanted(constant: float | None) -> str:

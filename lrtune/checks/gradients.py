@@ -36,6 +36,8 @@ def frozen_model(seen: Gradients) -> Finding | None:
     if seen.trainable:
         return None
     message = f"No parameter requires a gradient: all {seen.total:,} numbers of the model are frozen."
+    if not seen.total:
+        message = "The model has no parameters: parameters() lists none."
     return finding("frozen-model", message, 0, "> 0")
 
 

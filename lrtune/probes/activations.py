@@ -154,6 +154,11 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._calls: Counter[tuple[str, str]] = Counter()
         self._last: tuple[_Tally, torch.Tensor] | None = None  # kept, so that nothing else takes its memory
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Nothing here is compiled; torch would load its compiler, which takes seconds, only to leave this class out.
+        return False
+
     def next_batch(self) -> None:
         """Count calls from the beginning."""
         self._calls.clear()

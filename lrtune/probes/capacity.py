@@ -20,7 +20,9 @@ _SHARE = 2  # parameters an example and output: at exactly one the system is as 
 _FEWEST = 2  # examples: one alone is learnt by a bias
 
 
-def within_capacity(program: Program, model: torch.nn.Module, batches: list[Any], seed: int) -> list[Any] | None:
+def within_capacity(
+    program: Program, model: torch.nn.Module, batches: list[Any], seed: int
+) -> list[Any] | None:
     """Return as many examples as the model has parameters for, None where fewer would not help.
 
     Args:

@@ -225,3 +225,14 @@ def broadcast_target(sample: Sample) -> Misfit | None:
         return found
     awake = sample.run(sample.awake, sample.batches[0], training=True)  # zeros fit every target alike
     return broadcast(None, awake.output, awake.target, float(awake.scalar))
+
+
+def blown_up(sample: Sample) -> Misfit | None:
+    """Measure whether the target is blown up by whatever loss there is, so that most pairs belong to no example."""
+    own, first = sample.program.task.loss, sample.first
+    family = declared_family(own)
+    if family is None:
+        return broadcast_target(sample)
+    tensors = isinstance(first.output, torch.Tensor) and isinstance(first.target, torch.Tensor)
+    found = misfit(family, first.output, first.target) if tensors else None
+    return found if found is not None and found.broadcast else None

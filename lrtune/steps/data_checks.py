@@ -38,7 +38,7 @@ _BINARY = next(family for family in FAMILIES if family.kind == "binary")
 def data_findings(
     context: Context, model: torch.nn.Module, batches: Sequence[Any], examples: int
 ) -> Iterator[Finding]:
-    """Yield what is wrong with the data of training, then of validation.
+    """Yield what is wrong with the data of training, then what else is with those of validation.
 
     Args:
         context: The task made ready.
@@ -46,14 +46,18 @@ def data_findings(
         batches: Of training.
         examples: How many of the validation data are looked at.
     """
-    yield from _split_findings(context, model, batches)
+    seen = list(split_findings(context, model, batches))
+    yield from seen
     if context.data.val is not None:
         sample = context.data.val.subset(examples, context.config.seed)
-        for finding in _split_findings(context, model, sample):
-            yield replace(finding, message=f"In the validation data: {finding.message}")
+        told = {finding.code for finding in seen}  # what is wrong with both was prepared alike
+        for finding in split_findings(context, model, sample):
+            if finding.code not in told:
+                yield replace(finding, message=f"In the validation data: {finding.message}")
 
 
-def _split_findings(context: Context, model: torch.nn.Module, batches: Sequence[Any]) -> Iterator[Finding]:
+def split_findings(context: Context, model: torch.nn.Module, batches: Sequence[Any]) -> Iterator[Finding]:
+    """Yield what is wrong with some batches; arguments as above."""
     if context.task.loss is None:  # a step's batches have no known parts
         found = example_checks.nonfinite_input(not_finite(batches))
         yield from [found] if found else []

@@ -11,8 +11,9 @@ from lrtune.checks import fingerprints, overfitting
 from lrtune.checks.catalogue import catalogue
 from lrtune.checks.causes import cause_first
 from lrtune.checks.gradients import detached_loss, frozen_model
+from lrtune.checks.initial_loss import loss_not_scalar
 from lrtune.data.nest import example_count, first_rows
-from lrtune.errors import TaskError
+from lrtune.errors import TaskError, UserCodeError
 from lrtune.probes.attainable import Attainable, attainable
 from lrtune.probes.capacity import within_capacity
 from lrtune.probes.floors import squashed_floor
@@ -20,9 +21,11 @@ from lrtune.probes.initialisation import first_outcome, gradients
 from lrtune.probes.loss_family import LossFamily, declared_family, matching_family
 from lrtune.probes.mismatched import mismatched
 from lrtune.probes.sample import Sample
+from lrtune.probes.targets import blown_up
 from lrtune.random_state import seeded
 from lrtune.results import Finding, StepResult
 from lrtune.steps.check_init import check_init
+from lrtune.steps.data_checks import behind_the_crash, split_findings
 from lrtune.steps.examinations import WIRING, examine
 from lrtune.steps.overfit_trial import Trial
 
@@ -49,8 +52,9 @@ def overfit(context: Context) -> StepResult:
     batches = context.data.train.head(config.overfit.batches, config.seed)
     if not batches:
         raise TaskError("Task.train: gave no batch at all")
-    if cut_off := _cut_off(context, batches[0]):
-        return StepResult("overfit", cut_off, _summary(None))
+    seen, hopeless = _before(context, batches)
+    if hopeless:
+        return StepResult("overfit", cause_first(seen), _summary(None))
     trial, aim, batches = _tried(context, batches)
     best = trial.best()
     symptoms = [
@@ -60,7 +64,10 @@ def overfit(context: Context) -> StepResult:
         fingerprints.double_softmax(trial.attempts, aim),
         fingerprints.input_ignored(trial.attempts, aim),
     ]
-    findings = _with_causes(context, [*_wiring(context, batches), *(found for found in symptoms if found)])
+    seen += _wiring(context, trial, batches)
+    told = {finding.code for finding in seen}
+    seen += [found for found in symptoms if found and found.code not in told]
+    findings = _with_causes(context, seen)
     target = {
         "accuracy": aim.accuracy,
         "loss": overfitting.loss_aim(best, aim),
@@ -109,15 +116,25 @@ def _fewer(context: Context, trial: Trial, batches: list[Any]) -> list[Any] | No
     return within_capacity(context.program, model, batches, context.config.seed)
 
 
-def _cut_off(context: Context, batch: Any) -> list[Finding]:
-    """Tell what no training can change, before anything is tried."""
+def _before(context: Context, batches: list[Any]) -> tuple[list[Finding], bool]:
+    """Return what is wrong before anything is tried, and whether there is then nothing to try."""
     with seeded(context.config.seed):
         model = context.program.build_model()
-    outcome = first_outcome(context.program, model, batch, context.config.seed)
-    if outcome.loss.requires_grad:
-        return []
+    seen = list(split_findings(context, model, batches))
+    errors = {finding.code for finding in seen if finding.severity == "error"}
+    if errors - {"target-shape-mismatch"}:  # what a device may not survive
+        return seen, True
+    try:
+        outcome = first_outcome(context.program, model, batches[0], context.config.seed)
+    except UserCodeError as error:
+        if crashed := seen or list(behind_the_crash(context, model, batches, error)):
+            return crashed, True
+        raise
+    if several := loss_not_scalar(list(outcome.loss.shape)):
+        return [*seen, several], True
     reached = gradients(model, [outcome])
-    return [found for found in (frozen_model(reached), detached_loss(reached)) if found]
+    cut_off = [found for found in (frozen_model(reached), detached_loss(reached)) if found]
+    return seen + cut_off, bool(cut_off)
 
 
 def _aim(context: Context, batches: Sequence[Any]) -> tuple[LossFamily | None, Attainable, list[Any] | None]:
@@ -140,11 +157,13 @@ def _aim(context: Context, batches: Sequence[Any]) -> tuple[LossFamily | None, A
     return family, aim, mismatched(program, model, batches, [target for _, target in pairs], seed)
 
 
-def _wiring(context: Context, batches: Sequence[Any]) -> list[Finding]:
+def _wiring(context: Context, trial: Trial, batches: Sequence[Any]) -> list[Finding]:
     """Examine what learning by heart may hide: the sample can be learnt through a softmax too many."""
     sample = Sample(context.program, context.data.train, batches, context.config.seed)
     examined = examine(sample, context.progress, WIRING)
-    return [found for one in examined for found in one.findings]
+    found = [finding for one in examined for finding in one.findings]
+    crossed = blown_up(sample)
+    return [*found, fingerprints.broadcast_target(crossed, trial.attempts)] if crossed else found
 
 
 def _with_causes(context: Context, findings: list[Finding]) -> list[Finding]:

@@ -31,7 +31,9 @@ RATES = tuple(
 )  # 1e-4 to 1: what any optimizer is run at
 _CHECK_EVERY = 25  # steps between measurements on the whole sample
 _HOPEFUL = 4  # rates that go on after a quarter of the steps
-_FALLING = 0.1  # of the loss: squashed outputs and constants creep by less in the second half of the steps
+_FALLING = (
+    0.1  # of the way left to the floor: squashed outputs and constants creep by less in half of the steps
+)
 _ACCURACY = "lrtune's accuracy"
 
 
@@ -90,7 +92,7 @@ class Trial:
 
     @property
     def still_falling(self) -> bool:
-        """Whether the lowest loss of all tries fell in the second half of the steps by more than stalled ones do."""
+        """Whether the lowest loss of all tries came nearer to its floor in the second half than stalled ones do."""
         halves: tuple[list[float], list[float]] = [], []
         for curve in self.curves.values():
             for row in curve.evaluations:
@@ -98,7 +100,8 @@ class Trial:
         if not all(halves):
             return False
         first, second = map(min, halves)
-        return first - second > _FALLING * abs(first)
+        left = abs(first) if self._aim.loss is None else first - self._aim.loss
+        return first - second > _FALLING * left
 
     def best(self) -> Attempt:
         """Return the try that learnt the sample, in fewest steps; else the one that came closest."""

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from lrtune.checks import parameters
+from lrtune.checks import gradients, parameters
 from lrtune.probes.custom_gradients import FunctionGradient
 from lrtune.probes.derivatives import Compared
+from lrtune.probes.initialisation import Gradients
 from lrtune.probes.optimizer_steps import OptimizerSteps
 from lrtune.probes.symmetry import EqualUnits, Symmetry
 from lrtune.probes.unregistered import Unregistered
@@ -94,3 +95,9 @@ def test_wrong_gradient(errors: list[float], told: str | None) -> None:
     assert (found is None) is (told is None)
     assert told is None or told in found.message
     assert parameters.wrong_gradient([]) is None
+
+
+def test_a_model_without_parameters() -> None:
+    """Nothing registered and everything frozen are told apart."""
+    assert "no parameters" in gradients.frozen_model(Gradients(False, 0, 0)).message
+    assert "all 9 numbers of the model are frozen" in gradients.frozen_model(Gradients(False, 0, 9)).message

@@ -270,3 +270,63 @@ def test_what_follows_is_folded() -> None:
         ("input-ignored", None),
         ("cannot-overfit", "input-ignored"),
     ]
+
+
+# --- targets that are blown up ------------------------------------------------------------------------------------
+
+
+def flat_target(examples: int = 64) -> TensorDataset:
+    """A regression whose targets have lost their second dimension."""
+    inputs, target = linear_data(examples).tensors
+    return TensorDataset(inputs, target.squeeze(1))
+
+
+@pytest.mark.parametrize("as_step", [False, True], ids=["loss", "step"])
+def test_broadcast_target(as_step: bool) -> None:
+    """[batch, 1] against [batch] is named, with where the loss stops: the variance of a minibatch's targets."""
+
+    def squared(output: Tensor, target: Tensor) -> Tensor:
+        return ((output - target) ** 2).mean()
+
+    def step(model: nn.Module, batch: Any) -> dict[str, Tensor]:
+        output = model(batch[0])
+        return {"loss": squared(output, batch[1]), "output": output, "target": batch[1]}
+
+    parts: dict[str, Any] = {"step": step} if as_step else {"loss": squared}
+    task = lrtune.Task(model=lambda: nn.Linear(4, 1), train=flat_target(), **parts)
+    result = tried(task, overfit={"batches": 3, "steps": 100})
+    assert result.verdict == "fail"
+    assert "broadcast-target" in codes(result)
+    batches = context_of(task, batch_size=8).data.train.head(3, 0)
+    within = sum(float(target.var(correction=0)) for _, target in batches) / 3
+    assert result.summary["loss_last"] == pytest.approx(within, rel=0.5)
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size")
+def test_broadcast_target_of_a_declared_loss() -> None:
+    """Torch's squared error only warns; the cause, the shapes, comes first, what it does follows."""
+    task = lrtune.Task(model=lambda: nn.Linear(4, 1), train=flat_target(), loss=F.mse_loss)
+    result = tried(task, overfit={"batches": 3, "steps": 100})
+    assert codes(result)[:2] == ["target-shape-mismatch", "broadcast-target"]
+    assert result.findings[1].follows_from == "target-shape-mismatch"
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        pytest.param(
+            TensorDataset(torch.randn(32, 4), torch.full((32,), 3)), "target-out-of-range", id="range"
+        ),
+        pytest.param(
+            TensorDataset(torch.randn(32, 4), torch.zeros(32, 1).long()), "target-shape-mismatch", id="shape"
+        ),
+        pytest.param(
+            TensorDataset(torch.full((32, 4), math.nan), torch.zeros(32).long()), "nonfinite-input", id="NaN"
+        ),
+    ],
+)
+def test_data_that_no_loss_takes(data: Any, expected: str) -> None:
+    """Step 2 by itself names what is wrong with the data, in place of the crash that it would cause."""
+    result = tried(blob_task(train=data, val=None))
+    assert codes(result) == [expected]
+    assert result.summary["loss_first"] is None
