@@ -34,6 +34,7 @@ class Program:
         optimizer: `(model, learning_rate, weight_decay) -> Optimizer`.
         device: Where models live.
         decays: Whether the optimizer knows a weight decay at all.
+        plain: Whether it is one of torch's classes by name, built on all parameters: nothing to get wrong.
         first_batch: Returns a training batch on the device, which lazy layers take their shapes from.
     """
 
@@ -41,6 +42,7 @@ class Program:
     optimizer: OptimizerFactory
     device: torch.device
     decays: bool = True
+    plain: bool = False
     first_batch: Callable[[], Any] | None = None
 
     def __post_init__(self) -> None:

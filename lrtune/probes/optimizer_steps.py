@@ -60,7 +60,13 @@ class OptimizerSteps:
 
 
 def optimizer_steps(sample: Sample) -> OptimizerSteps | None:
-    """Take a few steps on one batch; None where nothing has a gradient."""
+    """Take a few steps on one batch; None where nothing has a gradient, or nothing can go wrong.
+
+    A class of torch's own on all parameters moves them, unless the model itself interferes: a forward pass that puts
+    others in their place, hooks on their gradients.
+    """
+    if sample.program.plain and not _model_interferes(sample):
+        return None
     trial = _Trial(sample, _RATE)
     trial.run()
     if not trial.watched:
@@ -71,6 +77,21 @@ def optimizer_steps(sample: Sample) -> OptimizerSteps | None:
         again.run()
         suspects = [name for name in suspects if name not in again.moved]
     return trial.seen(suspects)
+
+
+def _model_interferes(sample: Sample) -> bool:
+    model = sample.build()
+    if any(one._backward_hooks or one._post_accumulate_grad_hooks for one in model.parameters()):
+        return True
+    before = _identities(model)
+    sample.run(model, sample.batches[0], training=True, graph=True)  # reentrant checkpoints warn without one
+    return _identities(model) != before
+
+
+def _identities(model: torch.nn.Module) -> dict[str, tuple[int, int, float]]:
+    """Return what a parameter put elsewhere, or written into, has another one of."""
+    with torch.no_grad():
+        return {name: (id(one), one.data_ptr(), float(one.sum())) for name, one in model.named_parameters()}
 
 
 @dataclass(frozen=True)

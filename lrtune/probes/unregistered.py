@@ -70,6 +70,8 @@ def unregistered(sample: Sample) -> Unregistered | None:
 
 
 def _held(sample: Sample, model: nn.Module) -> set[int]:
+    if sample.program.plain:
+        return set()
     with suppress(
         LrtuneError
     ):  # nothing registered: no optimizer can be built, which is no reason to look away

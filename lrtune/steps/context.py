@@ -68,6 +68,8 @@ def open_context(
     device = resolve_device(config.device)
     optimizer, decays = optimizer_factory(task, config.optimizer, load)
     data = open_data(task, config.batch_size, config.seed, device, progress)
-    program = Program(task, optimizer, device, decays, cache(lambda: data.train.head(1, config.seed)[0]))
+    plain = task.optimizer is None and ":" not in config.optimizer.name
+    first_batch = cache(lambda: data.train.head(1, config.seed)[0])
+    program = Program(task, optimizer, device, decays, plain, first_batch)
     program.check_models_are_fresh()
     return Context(program.task, config, program, data, progress)

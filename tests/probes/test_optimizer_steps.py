@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,9 +14,9 @@ from lrtune.probes.sample import Sample
 
 
 def sample_of(task: Any, **keys: Any) -> Sample:
-    """The task's first batches."""
+    """The task's first batches, the optimizer one that nobody vouches for."""
     context = context_of(task, **keys)
-    return Sample(context.program, context.data.train, context.data.train.head(2, 0), 0)
+    return Sample(replace(context.program, plain=False), context.data.train, context.data.train.head(2, 0), 0)
 
 
 def test_a_healthy_program() -> None:
@@ -24,6 +25,28 @@ def test_a_healthy_program() -> None:
     assert seen is not None
     assert (seen.optimizer, seen.trainable, seen.held, seen.foreign, seen.moving) == ("SGD", 4, 4, 0, 4)
     assert (seen.left_out, seen.still, seen.replaced, seen.groups) == ([], [], [], [])
+
+
+def test_an_optimizer_by_name_is_taken_on_trust() -> None:
+    """A class of torch's on all parameters needs no trial, unless the model interferes with its own parameters."""
+
+    class Resetting(nn.Linear):
+        def forward(self, inputs: Tensor) -> Tensor:
+            self.weight.data.fill_(0.1)
+            return super().forward(inputs)
+
+    def cleared() -> nn.Module:
+        model = nn.Linear(4, 3)
+        model.weight.register_post_accumulate_grad_hook(lambda one: one.grad.zero_())
+        return model
+
+    def trusted(model: Any) -> bool:
+        sample = sample_of(blob_task(model=model))
+        return optimizer_steps(replace(sample, program=replace(sample.program, plain=True))) is None
+
+    assert trusted(lambda: nn.Linear(4, 3))
+    assert not trusted(lambda: Resetting(4, 3))
+    assert not trusted(cleared)
 
 
 def test_nothing_without_a_gradient() -> None:
