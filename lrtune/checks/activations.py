@@ -19,6 +19,9 @@ _NAMED = 3  # places listed in a message before "and N more"
 # (88 programs, two seeds) had at most half as mean and 4 standard deviations of a fair coin more per layer; the
 # most were 0.63 of 16 and 0.56 of 32 units. Faults had 0.70 to 1.
 _OFF_BY_CHANCE = 0.5
+# A unit that is on for one value in thousands is as good as dead. 34 healthy programs had at most 0.65 of a layer's
+# values off; trained networks may have nearly all (Li et al., "The Lazy Neuron Phenomenon", 2023: 97%).
+_OFF_VALUES = 0.98
 _DEVIATIONS = 4.0
 # Trained ReLU networks may keep most units off for most inputs: Voita et al., "Neurons in Large Language Models: Dead,
 # N-gram, Positional" (2023) find over 70% of a layer dead.
@@ -32,9 +35,10 @@ _EACH_SIDE = 0.1  # of the flat values: all on one side is what a bias for a pri
 
 def dead_units(seen: Activations) -> Finding | None:
     """No activation of the ReLU family is off for every example in far more units than chance explains."""
-    dead = [one for one in seen.seen if one.kind == "dead" and one.stuck >= _most_dead(one, seen.pretrained)]
+    rectified = [one for one in seen.seen if one.kind == "dead"]
+    dead = [one for one in rectified if one.stuck >= _most_dead(one, seen.pretrained)]
     if not dead:
-        return None
+        return None if seen.pretrained else _nearly_dead(rectified, seen.examples)
     first = dead[0]
     count = round(first.stuck * first.units)
     message = (
@@ -46,6 +50,17 @@ def dead_units(seen: Activations) -> Finding | None:
     )
     expected = f"< {min(_most_dead(first, seen.pretrained), 1):.2f}"
     return finding("dead-units", message, first.stuck, expected, fix)
+
+
+def _nearly_dead(rectified: Sequence[Activation], examples: int) -> Finding | None:
+    off = [one for one in rectified if one.flat > _OFF_VALUES]
+    if not off:
+        return None
+    message = (
+        f"{off[0].flat:.2%} of the values of {off[0].place} are off, over {examples} examples{_more(off)}."
+    )
+    fix = f"Look at bias and scale of the layer before {off[0].place}: its outputs are negative for nearly every input."
+    return finding("dead-units", message, off[0].flat, f"<= {_OFF_VALUES}", fix)
 
 
 def _most_dead(one: Activation, pretrained: bool) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -112,3 +113,32 @@ def _outside(values: torch.Tensor, low: int, high: float, because: str) -> Findi
     message = f"{count} targets lie outside {low} to {high} (found {least:g} to {most:g}): {because}."
     worst = least if least < low else most
     return finding("target-out-of-range", message, worst, f"{low} to {high}")
+
+
+# What torch's losses say of targets that they do not take, called somewhere inside a step.
+_REFUSALS = (
+    (r"Target -?\d+ is out of bounds", "target-out-of-range"),
+    (r"all elements of target should be between 0 and 1", "target-out-of-range"),
+    (r"Expected input batch_size \(\d+\) to match target batch_size", "target-shape-mismatch"),
+    (
+        r"(Using a t|T)arget size .* (different to|must be the same as) (the )?input size",
+        "target-shape-mismatch",
+    ),
+    (r"multi-target not supported|batches of spatial targets|Expected target size", "target-shape-mismatch"),
+    (
+        r"expected (scalar type Long but found|target dtype to be)|Found dtype \w+ but expected",
+        "target-dtype",
+    ),
+    (r"\"nll_loss\S*\" not implemented for", "target-dtype"),
+)
+
+
+def refused_by_torch(message: str) -> Finding | None:
+    """One of torch's losses has not refused the target.
+
+    Args:
+        message: Of the exception that the user's code raised.
+    """
+    first = next((line for line in message.splitlines() if line.strip()), "")
+    code = next((code for pattern, code in _REFUSALS if re.search(pattern, message)), None)
+    return finding(code, f"The loss raises on the first batch: {first}") if code else None

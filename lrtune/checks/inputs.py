@@ -82,10 +82,13 @@ def _constant_columns(seen: Inputs) -> Finding | None:
 def input_not_normalised(seen: Inputs) -> Finding | None:
     """What the first layer receives has about mean 0 and deviation 1, in every column alike."""
     columns = seen.columns
-    if columns is None or seen.pretrained or seen.alike or not columns.size:
+    if columns is None or seen.alike or not columns.size:
         return None
     size = math.sqrt(math.fsum(one**2 for one in columns.size) / max(sum(one > 0 for one in columns.size), 1))
-    told = [_scale(columns, size), _offset(columns), _ratio(columns)]
+    # Trained weights bring a scale of their own, but hardly that of raw pixels.
+    large = size > _LARGE
+    told = [_scale(columns, size) if large or not seen.pretrained else ""]
+    told += [] if seen.pretrained else [_offset(columns), _ratio(columns)]
     faults = [fault for fault in told if fault]
     if not faults:
         return None

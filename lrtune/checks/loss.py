@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lrtune.checks.catalogue import finding
 
 if TYPE_CHECKING:
+    from lrtune.probes.label_weights import LabelWeights
     from lrtune.probes.loss_reduction import LossReduction
     from lrtune.probes.output_kind import OutputKind
     from lrtune.results import Finding
@@ -17,6 +18,9 @@ POWER = 0.1  # how near to 1 or -1: sums 0.93 to 1.00 under noise; means within 
 STRAIGHT = (
     0.25  # how near to equal the third copy's share is to the second's: losses over pairs grow by logarithms
 )
+
+FULL = 0.98  # of the labels: what few leave out makes no difference worth a word
+SHARE_MATCH = 0.01  # relative: nothing else makes the weights add up to just the share of labels that count
 
 
 def loss_not_mean(seen: LossReduction) -> Finding | None:
@@ -43,6 +47,19 @@ def loss_not_mean(seen: LossReduction) -> Finding | None:
         f"it and its gradients are larger than the mean's by a factor of {factor}."
     )
     return finding("loss-not-mean", message, seen.twice, "1")
+
+
+def padding_in_mean(seen: LabelWeights) -> Finding | None:
+    """Labels that do not count are not counted in the mean either."""
+    share = seen.counted / seen.labels
+    if share > FULL or abs(seen.total / share - 1) > SHARE_MATCH:
+        return None
+    message = (
+        f"{seen.counted:,} of {seen.labels:,} labels count, yet their losses are divided by all {seen.labels:,}: the "
+        f"loss and its gradients are {share:.3g} times the mean's, more or less so from batch to batch."
+    )
+    fix = "Divide by the mask's sum: (losses * mask).sum() / mask.sum()."
+    return finding("loss-not-mean", message, seen.total, "1", fix)
 
 
 def double_softmax(seen: OutputKind) -> Finding | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ from lrtune.errors import user_code
 from lrtune.population.modes import in_mode
 from lrtune.population.program import Outcome, Program, run_batch
 from lrtune.probes.expectation import Expectation, expectation
+from lrtune.probes.expected_spread import class_text, softmax_at
+from lrtune.probes.label_weights import weights_of
 from lrtune.probes.loss_behaviour import sign_of, told_family
 from lrtune.probes.loss_family import LossFamily, LossFunction, declared_family
 from lrtune.probes.outputs import Spread, spread_of, watched
@@ -112,7 +115,8 @@ def initial_loss(program: Program, model: torch.nn.Module, batches: Sequence[Any
         batch_losses=losses,
         examples=sum(weights),
         output_std=spread.std,
-        expectation=_expectation(family, own, pairs, weights),
+        expectation=_expectation(family, own, pairs, weights)
+        or _of_weights(program, model, batches[0], seed),
         spread=spread,
         last_layer=layer.of(outcome.output),
         batch_size=sum(weights) / len(weights),
@@ -161,6 +165,19 @@ def _clear(parameters: list[torch.nn.Parameter]) -> None:
 def _finite(gradient: torch.Tensor) -> bool:
     values = gradient.coalesce().values() if gradient.is_sparse else gradient
     return bool(torch.isfinite(values).all())
+
+
+def _of_weights(program: Program, model: torch.nn.Module, batch: Any, seed: int) -> Expectation | None:
+    """Return what to expect of a step that masks and averages a cross-entropy by its own code."""
+    if program.task.step is None:
+        return None
+    with seeded(seed), in_mode(model, training=True), torch.enable_grad():
+        seen = weights_of(run_batch(program.task, model, batch))
+    if seen is None:
+        return None
+    high, low = seen.total * math.log(seen.classes), seen.total * seen.entropy
+    text = class_text("softmax cross-entropy")(seen.classes, low, high)
+    return Expectation(low, high, text, functools.partial(softmax_at, seen.classes, high))
 
 
 def _expectation(

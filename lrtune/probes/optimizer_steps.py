@@ -115,6 +115,7 @@ class _Trial:
             with seeded(sample.seed):
                 self.optimizer = sample.program.build_optimizer(self.model, rate, 0.0)
         self.watched: dict[str, _Watched] = {}
+        self._behind_zeros: list[str] = []  # reached by a gradient that a head or gate still keeps at zero
         self.moved: set[str] = set()
 
     def run(self) -> None:
@@ -147,6 +148,7 @@ class _Trial:
         if not self.watched:
             reached = [n for n in self.parameters if n in gradients and bool(gradients[n].values.any())]
             self.watched = {name: _Watched(self._now(name), gradients[name]) for name in reached}
+            self._behind_zeros = [n for n in self.parameters if n in gradients and n not in self.watched]
         self._call_step()
 
     def _gradients(self) -> dict[str, _Largest]:
@@ -221,7 +223,9 @@ class _Trial:
             trainable=len(self.parameters),
             held=sum(id(one) in held for one in self.parameters.values()),
             foreign=len(held - known),
-            left_out=[name for name in suspects if id(self.parameters.get(name)) not in held],
+            left_out=[
+                name for name in (*suspects, *self._behind_zeros) if id(self.parameters.get(name)) not in held
+            ],
             still=still,
             replaced=[name for name in still if self._is_replaced(name)],
             groups=[

@@ -25,6 +25,7 @@ from lrtune.probes.unit_weights import (
     multiplied,
     own_weights,
     recorded_layers,
+    zero_tables,
 )
 from lrtune.random_state import seeded
 
@@ -77,7 +78,7 @@ def symmetry(sample: Sample) -> Symmetry:
     parameters = dict(sample.model.named_parameters())
     weights = [
         (one, parameters[one.parameter].detach())
-        for one in (*layer_weights(sample.model), *own_weights(sample.model))
+        for one in (*layer_weights(sample.model), *zero_tables(sample.model), *own_weights(sample.model))
         if parameters[one.parameter].is_floating_point()
     ]
     equal = [(one, value) for one, value in weights if _all_equal(one.rows(value))]

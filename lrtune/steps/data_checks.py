@@ -76,7 +76,7 @@ def split_findings(context: Context, model: torch.nn.Module, batches: Sequence[A
 def behind_the_crash(
     context: Context, model: torch.nn.Module, batches: Sequence[Any], error: BaseException
 ) -> Iterator[Finding]:
-    """Judge targets as those of torch's losses where a loss of the user's own has raised on them.
+    """Judge targets as those of torch's losses where a loss of the user's own has raised on them, or a step.
 
     Args:
         context: The task made ready.
@@ -84,8 +84,17 @@ def behind_the_crash(
         batches: Of training.
         error: What was raised; shapes are judged only if it speaks of them.
     """
-    if context.task.loss is None or declared_family(context.task.loss) is not None:
-        return
+    if context.task.loss is not None and declared_family(context.task.loss) is None:
+        seen = list(_behind_own_loss(context, model, batches, error))
+    else:
+        seen = []
+    said = example_checks.refused_by_torch(str(error.__cause__ or error))
+    yield from seen or ([said] if said else [])
+
+
+def _behind_own_loss(
+    context: Context, model: torch.nn.Module, batches: Sequence[Any], error: BaseException
+) -> Iterator[Finding]:
     pairs = [split_pair(batch) for batch in batches]
     target = pairs[0][1]
     if not isinstance(target, torch.Tensor):

@@ -28,6 +28,7 @@ from lrtune.probes.duplicates import duplicates
 from lrtune.probes.gradient_flow import awake_gradient_flow, first_gradient_flow
 from lrtune.probes.input_use import input_use
 from lrtune.probes.inputs import inputs
+from lrtune.probes.label_weights import label_weights
 from lrtune.probes.leakage import leak
 from lrtune.probes.loss_reduction import loss_reduction
 from lrtune.probes.mode_gap import mode_gap
@@ -115,6 +116,7 @@ EXAMINATIONS: tuple[Examination, ...] = (
     Examination("gradient flow", awake_gradient_flow, (gradient_checks.vanishing_gradient,)),
     Examination("gradient size", first_gradient_flow, (gradient_checks.exploding_gradient,)),
     Examination("loss of repeated batches", loss_reduction, (loss_checks.loss_not_mean,)),
+    Examination("weights of the labels", label_weights, (loss_checks.padding_in_mean,)),
     Examination("what reaches the loss", output_kind, (loss_checks.double_softmax,), wiring=True),
     Examination("use of the input", input_use, (behaviour_checks.input_ignored,)),
     Examination("independence of examples", batch_mixing, (behaviour_checks.batch_mixing,), wiring=True),

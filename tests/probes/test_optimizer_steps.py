@@ -37,7 +37,7 @@ def test_an_optimizer_by_name_is_taken_on_trust() -> None:
 
     def cleared() -> nn.Module:
         model = nn.Linear(4, 3)
-        model.weight.register_post_accumulate_grad_hook(lambda one: one.grad.zero_())
+        model.weight.register_post_accumulate_grad_hook(lambda one: setattr(one, "grad", None))
         return model
 
     def trusted(model: Any) -> bool:
@@ -81,3 +81,17 @@ def test_sparse_gradients_and_groups() -> None:
     seen = optimizer_steps(sample_of(blob_task(model=Words, optimizer=build)))
     assert seen is not None
     assert (seen.moving, seen.still, seen.groups) == (1, ["head.weight", "head.bias"], [(1, 0.0)])
+
+
+def test_what_a_zero_head_hides_is_left_out_all_the_same() -> None:
+    """A parameter whose gradient a zero head still keeps at zero is missed in the groups, too."""
+
+    def model() -> nn.Module:
+        net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
+        nn.init.zeros_(net[2].weight)
+        return net
+
+    task = blob_task(model=model, optimizer=lambda m, lr, wd: torch.optim.SGD(m[2].parameters(), lr))
+    seen = optimizer_steps(sample_of(task))
+    assert seen is not None
+    assert seen.left_out == ["0.weight", "0.bias"]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 import lrtune
+from lrtune.checks.parameters import symmetric_init
 from lrtune.data.batches import FixedBatches
 from lrtune.probes.sample import Sample
 from lrtune.probes.symmetry import symmetry
@@ -116,3 +117,25 @@ def test_what_the_loss_does_not_know_is_left_open() -> None:
     """Without a gradient nothing is said of a layer's units."""
     (idle,) = symmetry(sample_of(Unused)).equal
     assert idle.difference is None
+
+
+class Factors(nn.Module):
+    """Two tables whose product is the output."""
+
+    def __init__(self, zeros: int) -> None:
+        super().__init__()
+        self.tables = nn.ModuleList([nn.Embedding(5, 3), nn.Embedding(5, 3)])
+        for table in self.tables[:zeros]:
+            nn.init.zeros_(table.weight)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the product of the rows that the inputs' sizes choose."""
+        chosen = inputs[:, :2].abs().mul(2).long().clamp(max=4).T
+        return self.tables[0](chosen[0]) * self.tables[1](chosen[1])
+
+
+@pytest.mark.parametrize(("zeros", "stuck"), [(0, False), (1, False), (2, True)])
+def test_tables_of_zeros(zeros: int, stuck: bool) -> None:
+    """One factor of zeros opens at the first step; where both are zero neither ever does."""
+    seen = symmetry(sample_of(lambda: Factors(zeros)))
+    assert (symmetric_init(seen) is not None) == stuck

@@ -487,3 +487,47 @@ def test_the_accepted_range_is_told() -> None:
     found = checked(blob_task()).summary
     assert found["accepted_low"] < found["expected_low"] <= found["expected_high"] < found["accepted_high"]
     assert checked(blob_task(pretrained=True)).summary["accepted_low"] is None
+
+
+# --- what torch's losses refuse inside a step ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("outputs", "target", "loss", "expected"),
+    [
+        pytest.param(3, torch.tensor([0, 1, -1, 2]), F.cross_entropy, "target-out-of-range", id="padding"),
+        pytest.param(
+            1, torch.tensor([[0.0], [2.0], [1.0], [0.0]]), "bce", "target-out-of-range", id="above 1"
+        ),
+        pytest.param(3, torch.zeros(4, 1).long(), F.cross_entropy, "target-shape-mismatch", id="[B, 1]"),
+        pytest.param(3, torch.zeros(8).long(), F.cross_entropy, "target-shape-mismatch", id="two a row"),
+        pytest.param(
+            1, torch.zeros(4), F.binary_cross_entropy_with_logits, "target-shape-mismatch", id="[B]"
+        ),
+        pytest.param(3, torch.zeros(4), F.cross_entropy, "target-dtype", id="floats"),
+        pytest.param(3, torch.zeros(4).to(torch.int32), F.cross_entropy, "target-dtype", id="int32"),
+    ],
+)
+def test_refused_inside_a_step(outputs: int, target: Tensor, loss: Any, expected: str) -> None:
+    """A step that torch's loss raises in is told by what the loss refuses, not by a traceback."""
+
+    def step(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        output = model(batch["x"])
+        if loss == "bce":
+            return F.binary_cross_entropy(output.sigmoid(), batch["y"])
+        return loss(output, batch["y"])
+
+    batches = [{"x": torch.randn(4, 4, generator=generator(0)), "y": target}]
+    task = lrtune.Task(model=lambda: nn.Linear(4, outputs), train=batches, step=step)
+    assert codes(checked(task)) == [expected]
+
+
+def test_what_is_no_refusal_stays_the_users_error() -> None:
+    """Any other exception in a step is the user's own."""
+
+    def step(model: nn.Module, batch: Tensor) -> Tensor:
+        raise ValueError("batch of the wrong kind")
+
+    task = lrtune.Task(model=lambda: nn.Linear(4, 1), train=[torch.zeros(2, 4)], step=step)
+    with pytest.raises(UserCodeError, match="wrong kind"):
+        checked(task)

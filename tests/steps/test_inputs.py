@@ -485,7 +485,7 @@ HEALTHY = {
         100 + 30 * WAVES.flatten(1), model=lambda: nn.Sequential(nn.LayerNorm(40), nn.Linear(40, 3))
     ),
     "normalised in forward": lambda: classifier(128 + 64 * IMAGES, model=Preparing),
-    "pretrained, with a scale of its own": lambda: classifier(255 * IMAGES, pretrained=True),
+    "pretrained, with a scale of its own": lambda: classifier(10 + 3 * IMAGES, pretrained=True),
     "small embeddings": lambda: classifier(TEXTS, model=Words),
     "padded sentences": lambda: classifier(padded(TEXTS, 100), model=functools.partial(Words, 5000)),
     "a mask of ones": lambda: dict_task(TABLE, LABELS, mask=torch.ones(N, 4)),
@@ -526,3 +526,8 @@ def regression_of(inputs: Tensor) -> lrtune.Task:
 def test_healthy_programs_are_silent(make: Any) -> None:
     """None of this family's codes is raised by a healthy program."""
     assert found(make()) == []
+
+
+def test_raw_pixels_for_trained_weights() -> None:
+    """Trained weights may have a scale of their own, but the size of raw pixels is told all the same."""
+    assert found(classifier(255 * IMAGES, pretrained=True)) == ["input-not-normalised"]

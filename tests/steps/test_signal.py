@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from programs import codes, context_of, generator
+from programs import blob_task, codes, context_of, generator
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 from torch.utils.data import TensorDataset
@@ -328,3 +328,16 @@ def test_what_follows_from_a_cause_says_so() -> None:
     result = check_init(context_of(FAULTS["three times Kaiming's"][0]()))
     follows = {finding.code: finding.follows_from for finding in result.findings}
     assert follows["initial-loss-high"] == "exploding-gradient"
+
+
+def test_a_layer_that_hardly_ever_fires() -> None:
+    """Units that one value in thousands switches on are as good as dead."""
+
+    def model() -> nn.Module:
+        norm = nn.BatchNorm2d(8)
+        nn.init.constant_(norm.bias, -4.0)
+        return nn.Sequential(nn.Conv2d(1, 8, 3), norm, nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 3))
+
+    draw = generator(0)
+    images = TensorDataset(torch.randn(256, 1, 8, 8, generator=draw), torch.arange(256) % 3)
+    assert "dead-units" in codes(check_init(context_of(blob_task(model=model, train=images, val=None))))
