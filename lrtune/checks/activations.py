@@ -11,7 +11,7 @@ from lrtune.checks.catalogue import finding
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lrtune.probes.activations import Activation, Activations
+    from lrtune.probes.model.activations import Activation, Activations
     from lrtune.results import Finding
 
 _NAMED = 3  # places listed in a message before "and N more"

@@ -9,10 +9,10 @@ from lrtune.checks.catalogue import finding
 from lrtune.checks.gradients import listed
 
 if TYPE_CHECKING:
-    from lrtune.probes.batch_mixing import BatchMixing
-    from lrtune.probes.determinism import Determinism
-    from lrtune.probes.input_use import InputUse
-    from lrtune.probes.mode_gap import ModeGap
+    from lrtune.probes.model.batch_mixing import BatchMixing
+    from lrtune.probes.model.determinism import Determinism
+    from lrtune.probes.model.input_use import InputUse
+    from lrtune.probes.model.mode_gap import ModeGap
     from lrtune.results import Finding
 
 # Measured ranges stand in the catalogue: texts/check-init/behaviour.yaml.

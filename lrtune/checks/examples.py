@@ -11,8 +11,8 @@ import torch
 from lrtune.checks.catalogue import finding
 
 if TYPE_CHECKING:
-    from lrtune.probes.examples import NotFinite
-    from lrtune.probes.loss_family import LossFamily
+    from lrtune.probes.data.examples import NotFinite
+    from lrtune.probes.losses.loss_family import LossFamily
     from lrtune.results import Finding
 
 _INDICES = (torch.int64, torch.uint8)  # the types of class indices that torch's losses take

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lrtune.checks.overfitting import Attempt
-    from lrtune.probes.attainable import Attainable
-    from lrtune.probes.targets import Misfit
+    from lrtune.probes.data.target_shapes import Misfit
+    from lrtune.probes.learning.attainable import Attainable
     from lrtune.results import Finding
 
 SYMPTOMS = frozenset({"cannot-overfit", "loss-explodes", "input-ignored"})  # which have a cause elsewhere

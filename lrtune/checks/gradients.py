@@ -9,8 +9,8 @@ from lrtune.checks.catalogue import finding
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lrtune.probes.gradient_flow import GradientFlow
     from lrtune.probes.initialisation import Gradients
+    from lrtune.probes.parameters.gradient_flow import GradientFlow
     from lrtune.results import Finding
 
 _NAMED = 4  # parameters listed in a message before "and N more"

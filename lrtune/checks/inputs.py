@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from lrtune.checks.catalogue import finding
 
 if TYPE_CHECKING:
-    from lrtune.probes.duplicates import Duplicates
-    from lrtune.probes.inputs import Columns, Inputs
-    from lrtune.probes.tokens import Tokens
+    from lrtune.probes.data.duplicates import Duplicates
+    from lrtune.probes.data.inputs import Columns, Inputs
+    from lrtune.probes.data.tokens import Tokens
     from lrtune.results import Finding
 
 _ONE_TOKEN = 0.7  # share of the most frequent token; texts had 0.25, held notes 0.71, unknown characters 0.72

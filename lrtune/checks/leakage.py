@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from lrtune.checks.catalogue import finding
 
 if TYPE_CHECKING:
-    from lrtune.probes.causality import Causality
-    from lrtune.probes.leakage import Leak
+    from lrtune.probes.data.causality import Causality
+    from lrtune.probes.data.leakage import Leak
     from lrtune.results import Finding
 
 _DISTANCE = 1e-6  # of |r| from 1: a copy in float16 had 2e-8, a random walk's last step before its next 3e-2

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from lrtune.checks.catalogue import finding
-from lrtune.probes.sweep import least_drop, spread
+from lrtune.probes.learning.sweep import least_drop, spread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lrtune.probes.sweep import Sweep
+    from lrtune.probes.learning.sweep import Sweep
     from lrtune.results import Finding
 
 MOST_SPREAD = 3.0  # of the suggestions over seeds: neighbouring rates of a coarse grid lie this far apart

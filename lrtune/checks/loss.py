@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from lrtune.checks.catalogue import finding
 
 if TYPE_CHECKING:
-    from lrtune.probes.label_weights import LabelWeights
-    from lrtune.probes.loss_reduction import LossReduction
-    from lrtune.probes.output_kind import OutputKind
+    from lrtune.probes.losses.label_weights import LabelWeights
+    from lrtune.probes.losses.loss_reduction import LossReduction
+    from lrtune.probes.losses.output_kind import OutputKind
     from lrtune.results import Finding
 
 # Losses of k copies go as k to a power: 0 for a mean, 1 for a sum, -1 where the mean is divided by the batch again.

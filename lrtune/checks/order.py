@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lrtune.checks.catalogue import finding
 
 if TYPE_CHECKING:
-    from lrtune.probes.order import Order
+    from lrtune.probes.data.order import Order
     from lrtune.results import Finding
 
 _SORTED = 0.1  # of the targets' variance between eight stretches

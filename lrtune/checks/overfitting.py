@@ -11,7 +11,7 @@ from lrtune.checks.catalogue import finding
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lrtune.probes.attainable import Attainable
+    from lrtune.probes.learning.attainable import Attainable
     from lrtune.results import Finding
 
 NEAR_FLOOR = (

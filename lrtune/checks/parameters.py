@@ -11,11 +11,11 @@ from lrtune.checks.gradients import listed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lrtune.probes.custom_gradients import FunctionGradient
-    from lrtune.probes.derivatives import Compared
-    from lrtune.probes.optimizer_steps import OptimizerSteps
-    from lrtune.probes.symmetry import EqualUnits, Symmetry
-    from lrtune.probes.unregistered import Unregistered
+    from lrtune.probes.parameters.custom_gradients import FunctionGradient
+    from lrtune.probes.parameters.derivatives import Compared
+    from lrtune.probes.parameters.optimizer_steps import OptimizerSteps
+    from lrtune.probes.parameters.symmetry import EqualUnits, Symmetry
+    from lrtune.probes.parameters.unregistered import Unregistered
     from lrtune.results import Finding
 
 # Measured in 24 programs, two seeds each: units that stay equal differ by 6e-7 of their change or less (rounding),

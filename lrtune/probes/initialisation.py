@@ -14,12 +14,12 @@ from lrtune.data.nest import byte_count, example_count
 from lrtune.errors import user_code
 from lrtune.population.modes import in_mode
 from lrtune.population.program import Outcome, Program, run_batch
-from lrtune.probes.expectation import Expectation, expectation
-from lrtune.probes.expected_spread import class_text, softmax_at
-from lrtune.probes.label_weights import weights_of
-from lrtune.probes.loss_behaviour import sign_of, told_family
-from lrtune.probes.loss_family import LossFamily, LossFunction, declared_family
-from lrtune.probes.outputs import Spread, spread_of, watched
+from lrtune.probes.losses.expectation import Expectation, expectation
+from lrtune.probes.losses.expected_spread import class_text, softmax_at
+from lrtune.probes.losses.label_weights import weights_of
+from lrtune.probes.losses.loss_behaviour import sign_of, told_family
+from lrtune.probes.losses.loss_family import LossFamily, LossFunction, declared_family
+from lrtune.probes.losses.output_spread import Spread, spread_of, watched
 from lrtune.random_state import seeded
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import torch
 
 from lrtune.population.modes import in_mode
 from lrtune.population.program import Outcome, run_batch, split_pair
-from lrtune.probes.awakened import awaken
-from lrtune.probes.loss_family import declared_family, matching_family
+from lrtune.probes.losses.loss_family import declared_family, matching_family
+from lrtune.probes.model.awakened import awaken
 from lrtune.random_state import seeded
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from lrtune.data.batches import Batches
     from lrtune.population.program import Program
-    from lrtune.probes.loss_family import LossFamily
+    from lrtune.probes.losses.loss_family import LossFamily
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from lrtune.data.nest import map_nest
 from lrtune.errors import user_code
 from lrtune.population.modes import in_mode
 from lrtune.population.program import split_pair
-from lrtune.probes.examples import not_finite
-from lrtune.probes.loss_family import FAMILIES, LossFamily, declared_family, ignored_index
-from lrtune.probes.targets import misfit, refused_type
+from lrtune.probes.data.examples import not_finite
+from lrtune.probes.data.target_shapes import misfit, refused_type
+from lrtune.probes.losses.loss_family import FAMILIES, LossFamily, declared_family, ignored_index
 from lrtune.random_state import seeded
 
 if TYPE_CHECKING:

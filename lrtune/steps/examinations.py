@@ -19,26 +19,26 @@ from lrtune.checks import order as order_checks
 from lrtune.checks import parameters as parameter_checks
 from lrtune.checks import targets as target_checks
 from lrtune.errors import LrtuneError
-from lrtune.probes.activations import activations
-from lrtune.probes.batch_mixing import batch_mixing
-from lrtune.probes.causality import causality
-from lrtune.probes.custom_gradients import custom_gradients
-from lrtune.probes.determinism import determinism
-from lrtune.probes.duplicates import duplicates
-from lrtune.probes.gradient_flow import awake_gradient_flow, first_gradient_flow
-from lrtune.probes.input_use import input_use
-from lrtune.probes.inputs import inputs
-from lrtune.probes.label_weights import label_weights
-from lrtune.probes.leakage import leak
-from lrtune.probes.loss_reduction import loss_reduction
-from lrtune.probes.mode_gap import mode_gap
-from lrtune.probes.optimizer_steps import optimizer_steps
-from lrtune.probes.order import order
-from lrtune.probes.output_kind import output_kind
-from lrtune.probes.symmetry import symmetry
-from lrtune.probes.target_values import label_counts, target_sameness, target_scale
-from lrtune.probes.targets import broadcast_target
-from lrtune.probes.unregistered import unregistered
+from lrtune.probes.data.causality import causality
+from lrtune.probes.data.duplicates import duplicates
+from lrtune.probes.data.inputs import inputs
+from lrtune.probes.data.leakage import leak
+from lrtune.probes.data.order import order
+from lrtune.probes.data.target_shapes import broadcast_target
+from lrtune.probes.data.target_values import label_counts, target_sameness, target_scale
+from lrtune.probes.losses.label_weights import label_weights
+from lrtune.probes.losses.loss_reduction import loss_reduction
+from lrtune.probes.losses.output_kind import output_kind
+from lrtune.probes.model.activations import activations
+from lrtune.probes.model.batch_mixing import batch_mixing
+from lrtune.probes.model.determinism import determinism
+from lrtune.probes.model.input_use import input_use
+from lrtune.probes.model.mode_gap import mode_gap
+from lrtune.probes.parameters.custom_gradients import custom_gradients
+from lrtune.probes.parameters.gradient_flow import awake_gradient_flow, first_gradient_flow
+from lrtune.probes.parameters.optimizer_steps import optimizer_steps
+from lrtune.probes.parameters.symmetry import symmetry
+from lrtune.probes.parameters.unregistered import unregistered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

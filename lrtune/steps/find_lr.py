@@ -10,7 +10,7 @@ from lrtune.checks.grid import trial_failed
 from lrtune.errors import UserCodeError
 from lrtune.population.planner import make_population
 from lrtune.population.protocol import Member
-from lrtune.probes.sweep import (
+from lrtune.probes.learning.sweep import (
     Sweep,
     geometric_median,
     mean_losses,

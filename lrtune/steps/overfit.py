@@ -14,14 +14,14 @@ from lrtune.checks.gradients import detached_loss, frozen_model
 from lrtune.checks.initial_loss import loss_not_scalar
 from lrtune.data.nest import example_count, first_rows
 from lrtune.errors import TaskError, UserCodeError
-from lrtune.probes.attainable import Attainable, attainable
-from lrtune.probes.capacity import within_capacity
-from lrtune.probes.floors import squashed_floor
+from lrtune.probes.data.target_shapes import blown_up
 from lrtune.probes.initialisation import first_outcome, gradients
-from lrtune.probes.loss_family import LossFamily, declared_family, matching_family
-from lrtune.probes.mismatched import mismatched
+from lrtune.probes.learning.attainable import Attainable, attainable
+from lrtune.probes.learning.capacity import within_capacity
+from lrtune.probes.learning.mismatched import mismatched
+from lrtune.probes.losses.floors import squashed_floor
+from lrtune.probes.losses.loss_family import LossFamily, declared_family, matching_family
 from lrtune.probes.sample import Sample
-from lrtune.probes.targets import blown_up
 from lrtune.random_state import seeded
 from lrtune.results import Finding, StepResult
 from lrtune.steps.check_init import check_init

@@ -13,8 +13,8 @@ from lrtune.checks.overfitting import Attempt, has_mode_gap, has_overfit
 from lrtune.data.batches import FixedBatches
 from lrtune.population.planner import make_population
 from lrtune.population.protocol import Member
-from lrtune.probes.attainable import accuracy_of
-from lrtune.probes.loss_family import ignored_index
+from lrtune.probes.learning.attainable import accuracy_of
+from lrtune.probes.losses.loss_family import ignored_index
 from lrtune.results import Curve
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from lrtune.population.program import Program
     from lrtune.population.protocol import Evaluation, Population
-    from lrtune.probes.attainable import Attainable
-    from lrtune.probes.loss_family import LossFamily
+    from lrtune.probes.learning.attainable import Attainable
+    from lrtune.probes.losses.loss_family import LossFamily
     from lrtune.steps.context import Context
 
 RATES = tuple(

@@ -10,12 +10,12 @@ from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 from lrtune.checks import examples, gradients, grid, initial_loss, learning_rate, overfitting
 from lrtune.checks.overfitting import Attempt
-from lrtune.probes.attainable import Attainable
-from lrtune.probes.examples import NotFinite
-from lrtune.probes.expectation import Expectation
+from lrtune.probes.data.examples import NotFinite
 from lrtune.probes.initialisation import Gradients, InitialLoss
-from lrtune.probes.loss_family import declared_family
-from lrtune.probes.sweep import Sweep
+from lrtune.probes.learning.attainable import Attainable
+from lrtune.probes.learning.sweep import Sweep
+from lrtune.probes.losses.expectation import Expectation
+from lrtune.probes.losses.loss_family import declared_family
 
 CLASSES, BINARY, SQUARES = (
     declared_family(loss) for loss in (F.cross_entropy, F.binary_cross_entropy_with_logits, F.mse_loss)

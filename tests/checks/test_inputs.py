@@ -7,12 +7,12 @@ import pytest
 from lrtune.checks.inputs import conflicting_labels, constant_input, input_not_normalised
 from lrtune.checks.leakage import target_in_columns, target_in_tokens
 from lrtune.checks.order import unshuffled_batches
-from lrtune.probes.causality import Causality
-from lrtune.probes.duplicates import Duplicates
-from lrtune.probes.inputs import Columns, Inputs
-from lrtune.probes.leakage import Leak
-from lrtune.probes.order import Order
-from lrtune.probes.tokens import Tokens
+from lrtune.probes.data.causality import Causality
+from lrtune.probes.data.duplicates import Duplicates
+from lrtune.probes.data.inputs import Columns, Inputs
+from lrtune.probes.data.leakage import Leak
+from lrtune.probes.data.order import Order
+from lrtune.probes.data.tokens import Tokens
 
 COLUMNS = Columns(
     "first", "Linear", 2, [0, 1], [1.6, 1.6], [0.0, 0.0], [1.0, 1.0], [6.0, 6.0], [0.01, 0.01], True

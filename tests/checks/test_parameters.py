@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from lrtune.checks import gradients, parameters
-from lrtune.probes.custom_gradients import FunctionGradient
-from lrtune.probes.derivatives import Compared
 from lrtune.probes.initialisation import Gradients
-from lrtune.probes.optimizer_steps import OptimizerSteps
-from lrtune.probes.symmetry import EqualUnits, Symmetry
-from lrtune.probes.unregistered import Unregistered
+from lrtune.probes.parameters.custom_gradients import FunctionGradient
+from lrtune.probes.parameters.derivatives import Compared
+from lrtune.probes.parameters.optimizer_steps import OptimizerSteps
+from lrtune.probes.parameters.symmetry import EqualUnits, Symmetry
+from lrtune.probes.parameters.unregistered import Unregistered
 
 
 def test_unregistered_parameter() -> None:

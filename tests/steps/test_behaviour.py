@@ -16,12 +16,12 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import lrtune
 from lrtune.checks.causes import cause_first
-from lrtune.probes.batch_mixing import batch_mixing
-from lrtune.probes.determinism import determinism
-from lrtune.probes.input_use import input_use
-from lrtune.probes.loss_reduction import loss_reduction
-from lrtune.probes.mode_gap import mode_gap
-from lrtune.probes.output_kind import output_kind
+from lrtune.probes.losses.loss_reduction import loss_reduction
+from lrtune.probes.losses.output_kind import output_kind
+from lrtune.probes.model.batch_mixing import batch_mixing
+from lrtune.probes.model.determinism import determinism
+from lrtune.probes.model.input_use import input_use
+from lrtune.probes.model.mode_gap import mode_gap
 from lrtune.probes.sample import Sample
 from lrtune.progress import Silent
 from lrtune.steps.check_init import check_init

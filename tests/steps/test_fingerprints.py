@@ -14,9 +14,9 @@ from torch.utils.data import TensorDataset
 import lrtune
 from lrtune.checks.fingerprints import double_softmax, input_ignored, may_be_squashed
 from lrtune.checks.overfitting import Attempt
-from lrtune.probes.attainable import Attainable
-from lrtune.probes.floors import perfect_floor, squashed_floor
-from lrtune.probes.loss_family import FAMILIES, declared_family
+from lrtune.probes.learning.attainable import Attainable
+from lrtune.probes.losses.floors import perfect_floor, squashed_floor
+from lrtune.probes.losses.loss_family import FAMILIES, declared_family
 from lrtune.steps.overfit import overfit
 
 if TYPE_CHECKING:

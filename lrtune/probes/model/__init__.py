@@ -1,0 +1,1 @@
+"""What the untrained model does: its activations, its modes, and how it treats examples."""

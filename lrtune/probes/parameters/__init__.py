@@ -1,0 +1,1 @@
+"""What the gradients reach, and what the optimizer moves."""

@@ -1,0 +1,149 @@
+"""Trainable tensors that the loss depends on and nothing trains: no module and no optimizer knows them.
+
+The loss's graph says what it was computed from, wherever that is kept. A tensor that is made anew in each forward pass
+(an input whose gradient is taken, a hidden state) is none of these, nor is one of the batch.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.autograd import backward
+
+from lrtune.data.nest import tensors_of
+from lrtune.errors import LrtuneError, user_code
+from lrtune.population.program import run_batch
+from lrtune.probes.parameters.autograd_graph import KeptTensors, is_python_node, leaves_of, nodes_behind
+from lrtune.probes.parameters.hidden_tensors import Hidden, hidden_tensors
+from lrtune.random_state import seeded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lrtune.probes.sample import Sample
+
+_PASSES = 2  # a tensor that two passes share was not made by either
+
+
+@dataclass(frozen=True)
+class Unregistered:
+    """What the loss depends on besides the model's parameters and the optimizer's.
+
+    Attributes:
+        paths: Where such tensors lie in the model.
+        places: The attribute that hides each, what it holds (`list`, `dict`, `tensor`, …) and whether modules lie in
+            it; each once.
+        elsewhere: Shapes of trainable parameters that lie outside the model.
+        of_loss: Names of parameters of the loss, or of modules that loss or step use.
+        numbers: How many numbers all these hold.
+    """
+
+    paths: list[str] = field(default_factory=list)
+    places: list[tuple[str, str, bool]] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
+    of_loss: list[str] = field(default_factory=list)
+    numbers: int = 0
+
+
+def unregistered(sample: Sample) -> Unregistered | None:
+    """Run two batches through a fresh model and look for leaves that nothing trains."""
+    model = sample.build()
+    hidden = hidden_tensors(model)
+    held = {id(parameter) for parameter in model.parameters()} | _held(sample, model)
+    held |= {
+        id(leaf) for batch in sample.batches for tensor in tensors_of(batch) for leaf in leaves_of(tensor)
+    }
+    passes = [_reached(sample, model, index, hidden) for index in range(_PASSES)]
+    if not any(passes):
+        return None
+    lasting = {key: tensor for key, tensor in passes[0].items() if key in passes[1]}
+    # A layer that only one of the batches takes; what the model has put in place of it since was a state.
+    still_there = hidden_tensors(model)
+    for reached in passes:
+        lasting |= {key: leaf for key, leaf in reached.items() if key in hidden and key in still_there}
+    return _sorted({key: leaf for key, leaf in lasting.items() if key not in held}, hidden, sample)
+
+
+def _held(sample: Sample, model: nn.Module) -> set[int]:
+    if sample.program.plain:
+        return set()
+    with suppress(
+        LrtuneError
+    ):  # nothing registered: no optimizer can be built, which is no reason to look away
+        with seeded(sample.seed):
+            optimizer = sample.program.build_optimizer(model, 1e-3, 0.0)
+        return {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    return set()
+
+
+def _reached(
+    sample: Sample, model: nn.Module, index: int, hidden: dict[int, Hidden]
+) -> dict[int, torch.Tensor]:
+    """Return the leaves of a batch's loss, but for plain tensors whose gradient the loss itself takes."""
+    model.train()
+    with seeded(sample.seed):
+        loss = run_batch(sample.program.task, model, sample.batches[index % len(sample.batches)]).loss
+    nodes = list(nodes_behind([loss.grad_fn]))
+    reached = {id(node.variable): node.variable for node in nodes if hasattr(node, "variable")}
+    if hidden and any(map(is_python_node, nodes)):
+        kept = KeptTensors()
+        kept.keep(reached.values())
+        with seeded(sample.seed), user_code("backpropagating the loss"):
+            backward(loss.sum())
+        reached |= {key: one.tensor for key, one in hidden.items() if one.tensor.grad is not None}
+        kept.put_back()
+    if any("BackwardBackward" in node.name() for node in nodes):  # coordinates of a differential equation
+        return {key: leaf for key, leaf in reached.items() if isinstance(leaf, nn.Parameter)}
+    return reached
+
+
+def _sorted(leaves: dict[int, torch.Tensor], hidden: dict[int, Hidden], sample: Sample) -> Unregistered:
+    task = sample.program.task
+    of_loss: dict[int, tuple[str, nn.Module]] = {}
+    # On an accelerator the loss is a copy, and the optimizer may well hold the parameters that it was copied from.
+    functions = (task.loss, task.step) if sample.program.device.type == "cpu" else (task.step,)
+    for module in (one for function in functions for one in modules_of(function)):
+        for name, part in module.named_modules(prefix=type(module).__name__):
+            for own, parameter in part.named_parameters(recurse=False):
+                of_loss.setdefault(id(parameter), (f"{name}.{own}", part))
+    inside = [one for key, one in hidden.items() if key in leaves]
+    # A network in evaluation mode judges and is not meant to learn: features for a perceptual loss, a teacher.
+    beside = {
+        k: leaf for k, leaf in leaves.items() if k in of_loss and of_loss[k][1].training and k not in hidden
+    }
+    rest = {k: leaf for k, leaf in leaves.items() if k not in hidden and k not in of_loss}
+    parameters = {key: leaf for key, leaf in rest.items() if isinstance(leaf, nn.Parameter)}
+    told = [one.tensor for one in inside] + list(beside.values()) + list(parameters.values())
+    return Unregistered(
+        [one.path for one in inside],
+        list(dict.fromkeys((one.place, one.kind, one.in_module) for one in inside)),
+        [str(list(leaf.shape)) for leaf in parameters.values()],
+        [of_loss[key][0] for key in beside],
+        sum(tensor.numel() for tensor in told),
+    )
+
+
+def modules_of(function: Any) -> Iterator[nn.Module]:
+    """Yield the modules that a loss or step is, or holds as arguments, defaults, closure, globals or own object."""
+    if isinstance(function, nn.Module):
+        yield function
+    elif isinstance(function, partial):
+        for part in (function.func, *function.args, *function.keywords.values()):
+            yield from modules_of(part)
+    elif hasattr(function, "__code__"):
+        cells = [cell.cell_contents for cell in function.__closure__ or () if _filled(cell)]
+        used = [function.__globals__.get(name) for name in function.__code__.co_names]
+        held = [*cells, *used, *(function.__defaults__ or ()), getattr(function, "__self__", None)]
+        yield from (value for value in held if isinstance(value, nn.Module))
+
+
+def _filled(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:  # a name that is bound later
+        return False
