@@ -16,6 +16,7 @@ import torch
 from lrtune.config import Config
 from lrtune.data.device import resolve_device
 from lrtune.errors import ConfigError, TaskError
+from lrtune.population.outside import outside_kept
 from lrtune.progress import Silent
 from lrtune.provenance import changed, fingerprint, made_from
 from lrtune.random_state import preserved
@@ -201,7 +202,9 @@ class Recipe:
             ),
             "refine-grid": lambda context: self._refined(context, origin),
         }
-        return run_step[name](self._opened(origin))
+        context = self._opened(origin)
+        with outside_kept(context.task):
+            return run_step[name](context)
 
     def _opened(self, origin: Mapping[str, Any]) -> Context:
         if self._context is None:

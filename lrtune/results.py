@@ -31,6 +31,7 @@ class Finding:
         fix: What to do.
         source: Where the threshold comes from.
         follows_from: Code of the finding that explains this one, None where it stands for itself.
+        explains: Codes of what may follow from it, where that is less than the catalogue says of its code.
     """
 
     code: str
@@ -41,11 +42,13 @@ class Finding:
     fix: str
     source: str
     follows_from: str | None = None
+    explains: tuple[str, ...] | None = field(default=None, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the finding as plain JSON values; `follows_from` is there only where it says something."""
-        values = {item.name: jsonable(getattr(self, item.name)) for item in fields(self)}
-        return values if self.follows_from else {k: v for k, v in values.items() if k != "follows_from"}
+        left_out = {"explains"} | ({"follows_from"} if self.follows_from is None else set())
+        names = (item.name for item in fields(self) if item.name not in left_out)
+        return {name: jsonable(getattr(self, name)) for name in names}
 
 
 @dataclass

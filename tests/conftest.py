@@ -14,6 +14,16 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.fixture(autouse=True)
+def no_hidden_bugs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what an examination would hide from a user, a bug in it, fail the test."""
+
+    def told(error: Exception) -> str:
+        raise error
+
+    monkeypatch.setattr("lrtune.steps.examinations.unexpected", told)
+
+
 @pytest.fixture
 def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory."""

@@ -126,3 +126,34 @@ def test_a_failure_leaves_no_trace() -> None:
         lrtune.overfit(task, lrtune.Config(**SETTINGS))
     assert torch.equal(torch.rand(3), expected[0])
     assert (np.random.rand(), random.random()) == expected[1:]
+
+
+class Centred(nn.Module):
+    """A loss with a parameter, a running mean and a mode of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+        self.register_buffer("mean", torch.zeros(()))
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the scaled loss, and move the mean."""
+        loss = F.cross_entropy(self.scale * output, target)
+        self.mean.lerp_(loss.detach(), 0.1)
+        return loss
+
+
+@pytest.mark.parametrize(
+    "step", [lrtune.check_init, lrtune.overfit, lrtune.find_lr], ids=lambda step: step.__name__
+)
+def test_modules_outside_the_model_are_as_before(step: Any) -> None:
+    """A loss module keeps its values and gradients, though the optimizer trains it."""
+    loss = Centred()
+    loss.scale.grad = torch.full((), 7.0)
+
+    def optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+        return torch.optim.SGD([*model.parameters(), *loss.parameters()], lr)
+
+    task = lrtune.Task(model=Cell, train=blobs(), loss=loss, optimizer=optimizer)
+    step(task, lrtune.Config(**SETTINGS))
+    assert (float(loss.scale.detach()), float(loss.mean), float(loss.scale.grad)) == (1.0, 0.0, 7.0)

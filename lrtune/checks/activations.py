@@ -20,8 +20,9 @@ _NAMED = 3  # places listed in a message before "and N more"
 # most were 0.63 of 16 and 0.56 of 32 units. Faults had 0.70 to 1.
 _OFF_BY_CHANCE = 0.5
 # A unit that is on for one value in thousands is as good as dead. 34 healthy programs had at most 0.65 of a layer's
-# values off; trained networks may have nearly all (Li et al., "The Lazy Neuron Phenomenon", 2023: 97%).
-_OFF_VALUES = 0.98
+# values off, sparse coding and bases of hat functions up to 0.992; trained networks may have nearly all (Li et al.,
+# "The Lazy Neuron Phenomenon", 2023: 97%).
+_OFF_VALUES = 0.999
 _DEVIATIONS = 4.0
 # Trained ReLU networks may keep most units off for most inputs: Voita et al., "Neurons in Large Language Models: Dead,
 # N-gram, Positional" (2023) find over 70% of a layer dead.

@@ -39,9 +39,12 @@ def cause_first(findings: Iterable[Finding]) -> list[Finding]:
 
 def _root(code: str, present: dict[str, Finding]) -> str:
     """Return the present code at which the chain of explanations begins."""
-    entries = catalogue().values()
-    cause = next((one.code for one in entries if one.code in present and code in one.explains), None)
+    cause = next((one for one in catalogue() if one in present and code in _explained_by(present[one])), None)
     return code if cause is None else _root(cause, present)
+
+
+def _explained_by(cause: Finding) -> tuple[str, ...]:
+    return catalogue()[cause.code].explains if cause.explains is None else cause.explains
 
 
 def _rank(group: list[Finding]) -> tuple[int, int]:

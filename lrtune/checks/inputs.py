@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lrtune.checks.catalogue import finding
@@ -34,6 +35,8 @@ _REPEATS = 0.25  # the same where few values make equal inputs common
 _LOST = 0.48  # and the share of a constant answer's errors that stays: 0.4 in a table of categories, 0.52 where cut
 _NOISE = 0.1  # share of a measurement's variance within equal inputs; 0.5 where these are common
 _MUCH_NOISE = 0.5
+
+_OF_ONE_COLUMN = ("train-eval-gap", "cannot-overfit")
 
 
 def constant_input(seen: Inputs) -> Finding | None:
@@ -87,9 +90,9 @@ def input_not_normalised(seen: Inputs) -> Finding | None:
     size = math.sqrt(math.fsum(one**2 for one in columns.size) / max(sum(one > 0 for one in columns.size), 1))
     # Trained weights bring a scale of their own, but hardly that of raw pixels.
     large = size > _LARGE
-    told = [_scale(columns, size) if large or not seen.pretrained else ""]
-    told += [] if seen.pretrained else [_offset(columns), _ratio(columns)]
-    faults = [fault for fault in told if fault]
+    faults = [_scale(columns, size) if large or not seen.pretrained else ""]
+    faults += [] if seen.pretrained else [_offset(columns), _ratio(columns)]
+    faults = [fault for fault in faults if fault]
     if not faults:
         return None
     layer = f"{columns.layer} ({columns.kind})" if columns.layer else f"The model ({columns.kind})"
@@ -98,7 +101,9 @@ def input_not_normalised(seen: Inputs) -> Finding | None:
         fix = "Subtract each channel's mean and divide by its deviation, both taken over the training data."
     else:
         fix = "Standardise each column with its mean and deviation over the training data."
-    return finding("input-not-normalised", message, size, f"{_SMALL:g} to {_LARGE:g}", fix)
+    told = finding("input-not-normalised", message, size, f"{_SMALL:g} to {_LARGE:g}", fix)
+    # A single column out of line makes training slow; outputs and gradients are large only where all inputs are.
+    return told if large else replace(told, explains=_OF_ONE_COLUMN)
 
 
 def _scale(columns: Columns, size: float) -> str:

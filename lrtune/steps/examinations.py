@@ -124,6 +124,8 @@ EXAMINATIONS: tuple[Examination, ...] = (
     Examination("modes", mode_gap, (behaviour_checks.train_eval_gap,)),
 )
 
+_NOTHING = "nothing to measure"
+
 WIRING = tuple(one for one in EXAMINATIONS if one.wiring)
 
 
@@ -137,17 +139,30 @@ def examine(sample: Sample, progress: Progress, examinations: Iterable[Examinati
     with progress.bar("examining the untrained model", len(examinations)) as bar:
         for examination in examinations:
             started = time.perf_counter()
-            findings, skipped = _taken(examination, sample)
+            findings, skipped = _taken(examination, sample, progress)
             done.append(Examined(examination.name, time.perf_counter() - started, findings, skipped))
             bar.advance()
     return done
 
 
-def _taken(examination: Examination, sample: Sample) -> tuple[list[Finding], str | None]:
+def _taken(examination: Examination, sample: Sample, progress: Progress) -> tuple[list[Finding], str | None]:
     try:
         measured = examination.probe(sample)
+        if measured is None:
+            return [], _NOTHING
+        return [found for check in examination.checks if (found := check(measured))], None
     except (LrtuneError, RuntimeError) as error:
-        return [], str(error).splitlines()[0]
-    if measured is None:
-        return [], "nothing to measure"
-    return [found for check in examination.checks if (found := check(measured))], None
+        return [], _first_line(error)
+    except Exception as error:  # one measurement less is better than no result at all
+        reason = unexpected(error)
+        progress.note(f"not examined: {examination.name} ({reason}); this is a bug of lrtune's")
+        return [], reason
+
+
+def unexpected(error: Exception) -> str:
+    """Return why an examination ended where neither torch nor the user's code was expected to raise."""
+    return f"{type(error).__name__}: {_first_line(error)}"
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")

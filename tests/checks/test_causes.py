@@ -81,3 +81,14 @@ def test_only_a_symptom_says_what_it_follows_from() -> None:
     plain = {"code", "severity", "message", "measured", "expected", "fix", "source"}
     assert set(cause.to_dict()) == plain
     assert set(symptom.to_dict()) == plain | {"follows_from"}
+
+
+def test_a_finding_may_explain_less_than_its_code() -> None:
+    """A cause that this time is too small for a symptom leaves it to stand for itself."""
+    small = replace(finding("input-not-normalised", "One column."), explains=())
+    ordered = cause_first([small, finding("initial-loss-high", "Large.")])
+    assert [(one.code, one.follows_from) for one in ordered] == [
+        ("initial-loss-high", None),
+        ("input-not-normalised", None),
+    ]
+    assert "explains" not in small.to_dict()

@@ -24,7 +24,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import lrtune
 from lrtune.errors import UserCodeError
+from lrtune.probes.sample import Sample
 from lrtune.steps.check_init import check_init
+from lrtune.steps.examinations import Examination, examine
 
 SEEDS = range(5)
 
@@ -531,3 +533,23 @@ def test_what_is_no_refusal_stays_the_users_error() -> None:
     task = lrtune.Task(model=lambda: nn.Linear(4, 1), train=[torch.zeros(2, 4)], step=step)
     with pytest.raises(UserCodeError, match="wrong kind"):
         checked(task)
+
+
+def test_a_bug_in_an_examination_costs_one_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An examination that raises what nobody expected is told and left out; the others are there."""
+
+    def broken(sample: Any) -> Any:
+        raise KeyError("x")
+
+    notes: list[str] = []
+    examinations = (Examination("broken", broken, ()), Examination("sound", lambda sample: None, ()))
+    monkeypatch.setattr(
+        "lrtune.steps.examinations.unexpected", lambda error: f"{type(error).__name__}: {error}"
+    )
+    context = context_of(blob_task())
+    monkeypatch.setattr(context.progress, "note", notes.append)
+    sample = Sample(context.program, context.data.train, context.data.train.head(1, 0), 0)
+    done = examine(sample, context.progress, examinations)
+    assert [one.skipped for one in done] == ["KeyError: 'x'", "nothing to measure"]
+    assert len(notes) == 1
+    assert "broken" in notes[0]
