@@ -44,6 +44,12 @@ class Finding:
     follows_from: str | None = None
     explains: tuple[str, ...] | None = field(default=None, repr=False)
 
+    def __str__(self) -> str:
+        """Severity, code, message and fix, as `print` shows them."""
+        if self.follows_from is not None:
+            return f"    hence {self.severity} {self.code}: {self.message}"
+        return f"  {self.severity} {self.code}: {self.message}\n    Fix: {self.fix}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the finding as plain JSON values; `follows_from` is there only where it says something."""
         left_out = {"explains"} | ({"follows_from"} if self.follows_from is None else set())
@@ -102,6 +108,10 @@ class StepResult:
         numbers = (f"{key}={value:.4g}" for key, value in self.summary.items() if isinstance(value, float))
         codes = (finding.code for finding in self.findings)
         return f"<{self.step}: {', '.join([self.verdict, *codes, *numbers])}>"
+
+    def __str__(self) -> str:
+        """The same line, then each finding with what to do; what follows from another stands beneath that."""
+        return "\n".join([repr(self), *map(str, self.findings)])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object that `--json` prints: plain values, None for what is not finite."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -123,3 +124,16 @@ def test_stored_in_says_where_and_changes_nothing_else() -> None:
 def test_the_six_steps() -> None:
     """The recipe's order, by the names that JSON uses."""
     assert STEPS == ("check-init", "overfit", "find-lr", "coarse-grid", "refine-grid", "report")
+
+
+def test_print_tells_the_findings() -> None:
+    """`str` adds each finding with its fix to the one line of `repr`; a symptom stands beneath its cause."""
+    hence = dataclasses.replace(finding("error"), follows_from="noisy-suggestion")
+    result = StepResult("find-lr", [finding("warning"), hence])
+    assert str(result).splitlines() == [
+        repr(result),
+        "  warning noisy-suggestion: It is noisy.",
+        "    Fix: Repeat it.",
+        "    hence error noisy-suggestion: It is noisy.",
+    ]
+    assert "\n" not in repr(result)

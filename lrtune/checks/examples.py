@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from lrtune.probes.losses.loss_family import LossFamily
     from lrtune.results import Finding
 
+_BINARY_FIX = (
+    "Binary targets lie in 0 to 1: divide by 255, or compare with a threshold: (target > 0).float()."
+)
+_COUNT_FIX = "Look for what makes a count negative, such as a normalisation or a code for missing values."
 _INDICES = (torch.int64, torch.uint8)  # the types of class indices that torch's losses take
 
 
@@ -93,9 +97,9 @@ def target_out_of_range(
         ignore: An index that the loss leaves out.
     """
     if family.counts:
-        return _outside(target.cpu().double(), 0, math.inf, "counts are not negative")
+        return _outside(target.cpu().double(), 0, math.inf, "counts are not negative", _COUNT_FIX)
     if family.kind == "binary":
-        return _outside(target.cpu().double(), 0, 1, "a binary target lies between 0 and 1")
+        return _outside(target.cpu().double(), 0, 1, "a binary target lies between 0 and 1", _BINARY_FIX)
     if family.kind != "classes" or target.is_floating_point():
         return None
     labels = target.cpu().long()
@@ -103,7 +107,9 @@ def target_out_of_range(
     return _outside(labels, 0, classes - 1, f"the model's output has {classes} classes")
 
 
-def _outside(values: torch.Tensor, low: int, high: float, because: str) -> Finding | None:
+def _outside(
+    values: torch.Tensor, low: int, high: float, because: str, fix: str | None = None
+) -> Finding | None:
     if values.numel() == 0:
         return None
     least, most = float(values.min()), float(values.max())
@@ -112,7 +118,7 @@ def _outside(values: torch.Tensor, low: int, high: float, because: str) -> Findi
     count = int(((values < low) | (values > high)).sum())
     message = f"{count} targets lie outside {low} to {high} (found {least:g} to {most:g}): {because}."
     worst = least if least < low else most
-    return finding("target-out-of-range", message, worst, f"{low} to {high}")
+    return finding("target-out-of-range", message, worst, f"{low} to {high}", fix)
 
 
 # What torch's losses say of targets that they do not take, called somewhere inside a step.

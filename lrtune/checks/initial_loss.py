@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 OUTPUT_STD = 1.5  # of a healthy model's outputs, at most: default initialisations stay below 1
 STANDARD_ERRORS = 3.0
+FIXED_SCALE = 64.0  # the largest constant in use that multiplies cosines (Deng et al., "ArcFace", 2019)
 LOW_SHARE = 0.9  # of the best constant's loss: below it the model knows something of the targets
 GIVEN_TOLERANCE = 0.1  # relative, around the user's expected_initial_loss
 CLEAR_EXCESS = 2.0  # times the limit: below it one initialisation may be chance
@@ -55,7 +56,8 @@ def accepted(seen: InitialLoss, given: float | None, pretrained: bool) -> tuple[
     size = abs(theory.low)
     if theory.unbounded:  # such a loss may be 0 by chance of its constants
         size = max(size, theory.high - theory.low)
-    low = None if pretrained else theory.low - (1 - LOW_SHARE) * size - _noise(seen)
+    known = pretrained or seen.compares
+    low = None if known else theory.low - (1 - LOW_SHARE) * size - _noise(seen)
     return low, theory.at_spread(OUTPUT_STD) + _noise(seen)
 
 
@@ -121,6 +123,11 @@ def _scaled_down(seen: InitialLoss) -> str | None:
     )
 
 
+def is_within_fixed_scale(seen: InitialLoss) -> bool:
+    """Say whether cosines times the constants in use explain a loss: logits lie up to twice the constant apart."""
+    return seen.expectation is not None and seen.mean <= seen.expectation.high + 2 * FIXED_SCALE
+
+
 def initial_loss_low(seen: InitialLoss, pretrained: bool) -> Finding | None:
     """A model that has seen nothing is not better than the best constant; a pretrained one may be."""
     theory = seen.expectation
@@ -156,12 +163,18 @@ def _why_low(seen: InitialLoss) -> tuple[str, str | None]:
     return "", None
 
 
-def expectation_unknown(seen: InitialLoss) -> Finding | None:
-    """Say so when there is nothing to compare with."""
+def expectation_unknown(seen: InitialLoss, told: bool = False) -> Finding | None:
+    """Say so when there is nothing to compare with.
+
+    Args:
+        seen: The measurement.
+        told: Whether output and target are known: then only the user can say what to expect.
+    """
     if seen.expectation is not None:
         return None
     message = f"No expectation is known for this loss; at initialisation it is {seen.mean:.4g}{_error(seen)}."
-    return finding("expectation-unknown", message, seen.mean)
+    fix = "State the loss that you expect: Task(..., expected_initial_loss=...)." if told else None
+    return finding("expectation-unknown", message, seen.mean, fix=fix)
 
 
 def outputs_enormous(seen: InitialLoss) -> Finding | None:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 NEAR_FLOOR = (
     0.05  # of the way from the floor to what a model without input reaches: R² of 0.95 for squared error
 )
+DRAWN_SHARE = (
+    0.1  # of the first loss, where the loss itself is drawn anew at each call: its floor may lie anywhere
+)
 UNKNOWN_SHARE = 0.5  # of what a model that ignores its input reaches, where no floor is known
 INPUT_WORTH = (
     1.5  # times the fall: what mismatched inputs cost; for squared error that is reached at an R² of 0.9
@@ -60,7 +63,7 @@ def has_overfit(attempt: Attempt, aim: Attainable) -> bool:
     if attempt.accuracy is not None and aim.accuracy is not None:
         if attempt.accuracy >= aim.accuracy - _EXACT:
             return True
-        if aim.per_example:
+        if aim.per_example and not aim.drawn:
             return False
     return attempt.loss <= loss_aim(attempt, aim) or (aim.constant_loss is None and _by_its_input(attempt))
 
@@ -79,6 +82,8 @@ def _by_its_input(attempt: Attempt) -> bool:
 
 def loss_aim(attempt: Attempt, aim: Attainable) -> float:
     """Return the loss at which a sample counts as learnt."""
+    if aim.drawn:
+        return attempt.loss_first - DRAWN_SHARE * abs(attempt.loss_first)
     if aim.loss is not None and aim.constant_loss is not None:
         return aim.loss + NEAR_FLOOR * (aim.constant_loss - aim.loss)
     ignoring = aim.constant_loss
@@ -94,15 +99,19 @@ def loss_aim(attempt: Attempt, aim: Attainable) -> float:
 def aim_text(attempt: Attempt, aim: Attainable) -> str:
     """Return in words when the sample counts as learnt."""
     loss = f"a loss of {loss_aim(attempt, aim):.4g}"
-    if aim.loss is None:
+    if aim.loss is None or aim.drawn:
         loss += f" ({_unknown_text(attempt, aim)})"
     if aim.accuracy is None:
         return loss
     accuracy = f"{aim.accuracy:.4%} accuracy".replace(".0000%", "%")
-    return accuracy if aim.per_example else f"{accuracy} or {loss}"
+    return accuracy if aim.per_example and not aim.drawn else f"{accuracy} or {loss}"
 
 
 def _unknown_text(attempt: Attempt, aim: Attainable) -> str:
+    if aim.drawn:
+        return (
+            "a tenth below the first loss: the step draws what is to be predicted, so that no floor is known"
+        )
     if aim.constant_loss is not None:
         return "half of what the best constant output reaches"
     if attempt.mismatched is None:

@@ -28,14 +28,20 @@ def target_shape_mismatch(seen: Misfit | None) -> Finding | None:
         return None
     name = seen.loss or "the loss"
     message = f"The output is {seen.output} and the target {seen.target}: "
-    if seen.broadcast:
+    if seen.one_class:
+        message += (
+            f"{name} of one class is 0 whatever the model says, since a softmax over one output is always 1."
+        )
+    elif seen.broadcast:
         count = f"{math.prod(seen.broadcast):,}"
         message += (
             f"{name} compares them as {seen.broadcast}, {count} pairs of which most belong to no example."
         )
     else:
         message += f"{name} takes no such pair."
-    if seen.fix:
+    if seen.one_class:
+        fix = "Use binary_cross_entropy_with_logits (targets as floats of 0 and 1), or one output a class."
+    elif seen.fix:
         fix = f"Use {seen.fix} before the loss, so that the shapes agree."
     else:
         fix = "Give the last layer as many outputs as the target has values, a row an example."

@@ -22,6 +22,7 @@ COMMANDS = (
     ("init", init.command),
     ("explain", explain.command),
 )
+_RESUMING = ("run", "grid")  # those that keep what is finished
 
 
 def make_app() -> typer.Typer:
@@ -37,7 +38,7 @@ def make_app() -> typer.Typer:
     )
     app.callback()(_program)
     for name, command in COMMANDS:
-        app.command(name)(as_typer_command(command))
+        app.command(name)(as_typer_command(command, name in _RESUMING))
     return app
 
 

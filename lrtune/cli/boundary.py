@@ -23,17 +23,19 @@ _INSTALLED = ("site-packages", "dist-packages")
 _PACKAGE = str(Path(__file__).resolve().parents[1]) + os.sep
 
 
-def guarded(work: Callable[[], int], debug: bool) -> int:
+def guarded(work: Callable[[], int], debug: bool, resumes: bool = False) -> int:
     """Run a command; return its exit code, or that of what it raised, said on stderr.
 
     Args:
         work: Returns the exit code.
         debug: Whether to print the traceback of every error.
+        resumes: Whether the same command goes on where it was interrupted.
     """
     try:
         return work()
     except KeyboardInterrupt:
-        _say("interrupted; what was finished is kept, and the same command goes on from there")
+        kept = "; what was finished is kept, and the same command goes on from there" if resumes else ""
+        _say(f"interrupted{kept}")
         return INTERRUPTED
     except BrokenPipeError:  # the reader of stdout has gone, as `| head` does
         sys.stderr.close()

@@ -41,15 +41,20 @@ class Common:
 _COMMON = tuple(one.name for one in fields(Common))
 
 
-def as_typer_command(command: Callable[..., int]) -> Callable[..., None]:
-    """Return what Typer runs: a `common: Common` parameter becomes its options, the returned code the exit code."""
+def as_typer_command(command: Callable[..., int], resumes: bool = False) -> Callable[..., None]:
+    """Return what Typer runs: a `common: Common` parameter becomes its options, the returned code the exit code.
+
+    Args:
+        command: Returns the exit code.
+        resumes: Whether it goes on where it was interrupted.
+    """
 
     @functools.wraps(command)
     def run(**arguments: Any) -> None:
         common = Common(**{name: arguments.pop(name) for name in _COMMON if name in arguments})
         if takes_common:
             arguments["common"] = common
-        raise typer.Exit(guarded(lambda: command(**arguments), common.debug))
+        raise typer.Exit(guarded(lambda: command(**arguments), common.debug, resumes))
 
     hints = get_type_hints(command, include_extras=True)
     parameters = inspect.signature(command).parameters

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -11,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from lrtune.checks.catalogue import Entry
     from lrtune.results import Finding, StepResult
@@ -26,23 +28,30 @@ _COLOURS = {
 }
 _SHOWN_TRIALS = 10
 _INDENT = (0, 0, 0, 2)
+_FILLING = re.compile(r" +(?=(\x1b\[[0-9;]*m)*$)", re.MULTILINE)  # before the codes that end a colour
 
 
 def print_text(result: StepResult, quiet: bool) -> None:
     """Print a step's result: verdict, numbers, findings, and a plot where one helps."""
-    console = _console()
-    _headline(console, result)
-    if quiet or result.step == "run":
-        return
-    for line in SUMMARIES[result.step](result):
-        console.print(Padding(line, _INDENT, expand=False))
-    for finding in result.findings:
-        _print_finding(console, finding)
-    console.print()
+    with _printed() as console:
+        _headline(console, result)
+        if quiet or result.step == "run":
+            return
+        for line in SUMMARIES[result.step](result):
+            console.print(Padding(line, _INDENT, expand=False))
+        for finding in result.findings:
+            _print_finding(console, finding)
+        console.print()
 
 
-def _console() -> Console:
-    return Console(highlight=False)
+@contextmanager
+def _printed() -> Iterator[Console]:
+    """Collect what is printed, and write it without the spaces that rich fills its blocks up with."""
+    console = Console(highlight=False)
+    with console.capture() as captured:
+        yield console
+    sys.stdout.write(_FILLING.sub("", captured.get()))
+    sys.stdout.flush()
 
 
 def _headline(console: Console, result: StepResult) -> None:
@@ -204,38 +213,38 @@ SUMMARIES: Mapping[str, Callable[[StepResult], list[Any]]] = {
 
 def print_catalogue(entries: Mapping[str, Entry]) -> None:
     """Print every code with its title, by step."""
-    console = _console()
-    step = ""
-    for entry in entries.values():
-        if entry.step != step:
-            step = entry.step
-            console.print(Text(step, style="bold"))
-        colour = _COLOURS[entry.severity]
-        console.print(Text.assemble("  ", (f"{entry.code:<28}", colour), entry.title))
-    console.print(Text("\nlrtune explain CODE tells what one means and how to fix it.", style="dim"))
+    with _printed() as console:
+        step = ""
+        for entry in entries.values():
+            if entry.step != step:
+                step = entry.step
+                console.print(Text(step, style="bold"))
+            colour = _COLOURS[entry.severity]
+            console.print(Text.assemble("  ", (f"{entry.code:<28}", colour), entry.title))
+        console.print(Text("\nlrtune explain CODE tells what one means and how to fix it.", style="dim"))
 
 
 def print_entry(entry: Entry) -> None:
     """Print all that the catalogue says of a code."""
-    console = _console()
-    console.print(
-        Text.assemble(
-            (entry.code, "bold"), "  ", (entry.severity, _COLOURS[entry.severity]), f"  {entry.step}"
+    with _printed() as console:
+        console.print(
+            Text.assemble(
+                (entry.code, "bold"), "  ", (entry.severity, _COLOURS[entry.severity]), f"  {entry.step}"
+            )
         )
-    )
-    console.print(Text(entry.title))
-    parts = {
-        "Why it matters": entry.why,
-        "How it is measured": entry.measured,
-        "When it is reported": entry.threshold,
-        "Source": entry.source,
-        "Likely causes": "\n".join(f"- {cause}" for cause in entry.causes),
-        "What may follow from it": ", ".join(entry.explains),
-        "Fix": entry.fix,
-        "In code": entry.code_line,
-        "False alarm": entry.false_alarm,
-    }
-    for name, text in parts.items():
-        if text and text != "-":
-            console.print(Text(f"\n{name}", style="bold"))
-            console.print(Padding(Text(text), _INDENT, expand=False))
+        console.print(Text(entry.title))
+        parts = {
+            "Why it matters": entry.why,
+            "How it is measured": entry.measured,
+            "When it is reported": entry.threshold,
+            "Source": entry.source,
+            "Likely causes": "\n".join(f"- {cause}" for cause in entry.causes),
+            "What may follow from it": ", ".join(entry.explains),
+            "Fix": entry.fix,
+            "In code": entry.code_line,
+            "False alarm": entry.false_alarm,
+        }
+        for name, text in parts.items():
+            if text and text != "-":
+                console.print(Text(f"\n{name}", style="bold"))
+                console.print(Padding(Text(text), _INDENT, expand=False))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lrtune.data.nest import byte_count, example_count
+from lrtune.population.forward import measured_metrics, run_batch
 from lrtune.population.modes import in_mode
-from lrtune.population.program import measured_metrics, run_batch
 
 if TYPE_CHECKING:
     from lrtune.data.batches import Batches

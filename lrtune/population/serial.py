@@ -12,7 +12,7 @@ import torch
 from lrtune.data.nest import byte_count
 from lrtune.errors import TaskError, UserCodeError, user_code
 from lrtune.population.evaluation import evaluate_model
-from lrtune.population.program import run_batch
+from lrtune.population.forward import run_batch
 from lrtune.population.protocol import Evaluation
 from lrtune.random_state import RandomStream
 

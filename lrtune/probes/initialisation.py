@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.autograd import backward
 
 from lrtune.data.nest import byte_count, example_count
-from lrtune.errors import user_code
+from lrtune.population.forward import Outcome, run_batch
 from lrtune.population.modes import in_mode
-from lrtune.population.program import Outcome, Program, run_batch
 from lrtune.probes.losses.expectation import Expectation, expectation
 from lrtune.probes.losses.expected_spread import class_text, softmax_at
+from lrtune.probes.losses.fixed_scale import compares_examples
 from lrtune.probes.losses.label_weights import weights_of
 from lrtune.probes.losses.loss_behaviour import sign_of, told_family
 from lrtune.probes.losses.loss_family import LossFamily, LossFunction, declared_family
 from lrtune.probes.losses.output_spread import Spread, spread_of, watched
+from lrtune.probes.parameters.backward import backpropagate, dense
 from lrtune.random_state import seeded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from lrtune.population.program import Program
+
+_STEADY = 4  # passes that leave out just the same parameters: nothing is drawn or routed
 _KEPT_BYTES = 256 * 2**20  # of outputs and targets; a language model's logits over all examples would not fit
 
 
@@ -44,6 +48,7 @@ class InitialLoss:
         last_layer: How the layer is written that gave the outputs, None where it cannot be told.
         batch_size: Examples in a batch.
         kind: Of the loss's targets, None where the loss is unknown.
+        compares: Whether each example's answer is another example, which may be alike before any training.
     """
 
     mean: float
@@ -57,6 +62,7 @@ class InitialLoss:
     last_layer: str | None = None
     batch_size: float = 0.0
     kind: str | None = None
+    compares: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,13 +127,16 @@ def initial_loss(program: Program, model: torch.nn.Module, batches: Sequence[Any
         last_layer=layer.of(outcome.output),
         batch_size=sum(weights) / len(weights),
         kind=None if family is None else family.kind,
+        compares=compares_examples(*pairs[0]),
     )
 
 
 def gradients(model: torch.nn.Module, outcomes: Iterable[Outcome]) -> Gradients:
     """Backpropagate batches until every parameter has been reached; the model keeps no gradient.
 
-    One batch need not reach all: a branch may be for some inputs only.
+    One batch need not reach all: a branch may be for some inputs only, or be drawn. Where what is reached changes from
+    batch to batch more of them are looked at, and parts that are built alike (experts, dropped layers) are taken to
+    have their turn at another time.
 
     Args:
         model: Whose parameters are looked at.
@@ -138,23 +147,35 @@ def gradients(model: torch.nn.Module, outcomes: Iterable[Outcome]) -> Gradients:
     """
     parameters = list(model.parameters())
     trainable = {name: one for name, one in model.named_parameters() if one.requires_grad}
-    missing, infinite = dict.fromkeys(trainable), dict[str, None]()
+    infinite, passes = dict[str, None](), list[set[str]]()
     for outcome in outcomes:
         if not trainable or not outcome.loss.requires_grad:
             continue
         _clear(parameters)
-        with user_code("backpropagating the loss"):
-            # Into .grad, which reentrant checkpoints need; autograd.grad is refused by them.
-            backward(outcome.scalar)
+        backpropagate(outcome.scalar, parameters)
         reached = {name: one.grad for name, one in trainable.items() if one.grad is not None}
         infinite |= {name: None for name, gradient in reached.items() if not _finite(gradient)}
-        missing = {name: None for name in missing if name not in reached}
+        passes.append(set(trainable) - set(reached))
         _clear(parameters)
-        if not missing:
+        if not set.intersection(*passes) or (
+            len(passes) == _STEADY and len(set(map(frozenset, passes))) == 1
+        ):
             break
+    missing = [name for name in trainable if name in _idle(passes or [set(trainable)])]
     count = sum(parameter.numel() for parameter in trainable.values())
     total = sum(parameter.numel() for parameter in parameters)
-    return Gradients(len(missing) < len(trainable), count, total, list(missing), list(infinite))
+    return Gradients(len(missing) < len(trainable), count, total, missing, list(infinite))
+
+
+def _idle(passes: list[set[str]]) -> set[str]:
+    """Return what no pass has reached, but for the kin of what some have reached and others have not."""
+    always = set.intersection(*passes)
+    now_and_then = {_kind(name) for name in set.union(*passes) - always}
+    return {name for name in always if _kind(name) not in now_and_then}
+
+
+def _kind(name: str) -> str:
+    return re.sub(r"\d+", "#", name)
 
 
 def _clear(parameters: list[torch.nn.Parameter]) -> None:
@@ -163,8 +184,7 @@ def _clear(parameters: list[torch.nn.Parameter]) -> None:
 
 
 def _finite(gradient: torch.Tensor) -> bool:
-    values = gradient.coalesce().values() if gradient.is_sparse else gradient
-    return bool(torch.isfinite(values).all())
+    return bool(torch.isfinite(dense(gradient)).all())
 
 
 def _of_weights(program: Program, model: torch.nn.Module, batch: Any, seed: int) -> Expectation | None:

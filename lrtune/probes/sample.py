@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from lrtune.data.nest import byte_count, example_count, first_rows
+from lrtune.errors import LrtuneError
+from lrtune.population.forward import Outcome, run_batch
 from lrtune.population.modes import in_mode
-from lrtune.population.program import Outcome, run_batch, split_pair
-from lrtune.probes.losses.loss_family import declared_family, matching_family
+from lrtune.probes.data.target_place import targets_of
+from lrtune.probes.losses.loss_behaviour import told_family
+from lrtune.probes.losses.loss_family import declared_family
 from lrtune.probes.model.awakened import awaken
 from lrtune.random_state import seeded
 
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
     from lrtune.data.batches import Batches
     from lrtune.population.program import Program
     from lrtune.probes.losses.loss_family import LossFamily
+
+_LARGE = 64 * 2**20  # bytes of outputs above which probes that hold several of them look at fewer examples
 
 
 @dataclass(frozen=True)
@@ -91,16 +97,40 @@ class Sample:
 
     @cached_property
     def family(self) -> LossFamily | None:
-        """Which loss it is: by its name, else by the number that it computes; None when unknown."""
+        """Which loss it is: by its name, else by what it computes; None when unknown.
+
+        The number is that of the model whose zeros are filled: several losses agree on outputs of zero.
+        """
         own = self.program.task.loss
-        return declared_family(own) or matching_family(
-            float(self.first.scalar), self.first.output, self.first.target
-        )
+        if known := declared_family(own):
+            return known
+        awake = self.run(self.awake, self.batches[0], training=True)
+        return told_family(own, float(awake.scalar), awake.output, awake.target)
 
     @cached_property
     def targets(self) -> list[Any]:
-        """What each batch's output is compared with; None entries where a step does not say."""
-        if self.program.task.loss is not None:
-            return [split_pair(batch)[1] for batch in self.batches]
-        rest = (self.run(self.model, batch, training=True).target for batch in self.batches[1:])
-        return [self.first.target, *rest]
+        """What the batches' outputs are compared with: a step's may be of the first ones alone (see `targets_of`)."""
+        return targets_of(self)
+
+    def few(self, least: int) -> Any:
+        """Return the first batch, or its first examples where the model's outputs for all of it are large.
+
+        A language model's logits take gigabytes, and some probes hold several of them side by side.
+
+        Args:
+            least: Examples that the probe cannot do without.
+        """
+        batch, count = self.batches[0], example_count(self.batches[0])
+        kept = max(least, count * _LARGE // max(byte_count(self.first.output), 1))
+        if not self.train.collated or kept >= count or not self._takes_few:
+            return batch
+        return first_rows(batch, kept)
+
+    @cached_property
+    def _takes_few(self) -> bool:
+        """Whether the program runs on fewer examples: a batch's size may be written into it."""
+        try:
+            self.run(self.model, first_rows(self.batches[0], 2), training=True)
+        except LrtuneError:
+            return False
+        return True

@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 import math
-from itertools import chain
+from contextlib import nullcontext
+from itertools import chain, cycle, islice
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from lrtune.checks import gradients as gradient_checks
 from lrtune.checks import initial_loss as loss_checks
 from lrtune.checks.causes import cause_first
-from lrtune.errors import TaskError, UserCodeError
+from lrtune.data.batches import FixedBatches
+from lrtune.errors import LrtuneError, TaskError, UserCodeError
+from lrtune.population.evaluation import evaluate_model
+from lrtune.population.forward import measured_metrics, run_batch
 from lrtune.population.modes import in_mode
-from lrtune.population.program import run_batch
 from lrtune.probes.initialisation import InitialLoss, gradients, initial_loss
+from lrtune.probes.losses.fixed_scale import has_fixed_scale
+from lrtune.probes.parameters.backward import dense
 from lrtune.probes.sample import Sample
 from lrtune.random_state import seeded
 from lrtune.results import Finding, StepResult
-from lrtune.steps.data_checks import behind_the_crash, data_findings
+from lrtune.steps.data_checks import (
+    behind_the_crash,
+    data_findings,
+    hinted,
+    in_validation,
+)
 from lrtune.steps.examinations import EXAMINATIONS, examine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import torch
-
     from lrtune.steps.context import Context
+    from lrtune.task import Task
 
 _EXAMPLES = 1024  # the standard error of a mean is then 3% of the losses' spread
 _CONFIRMATIONS = 3  # fresh models that must be as low before the first is called so
 _FEWEST_BATCHES = 4  # a standard error needs several batch means
-_GRADIENT_BATCHES = 4  # in each of which a parameter must be idle before it is called unused
+_GRADIENT_BATCHES = 16  # at most, in each of which a parameter must be idle before it is called unused
 
 
 def check_init(context: Context) -> StepResult:
@@ -42,6 +53,11 @@ def check_init(context: Context) -> StepResult:
         TaskError: If the task's parts do not fit together.
         UserCodeError: If the user's code raises for a reason that no check has seen.
     """
+    with hinted():
+        return _checked(context)
+
+
+def _checked(context: Context) -> StepResult:
     config, program = context.config, context.program
     batches = _sample(context)
     if not batches:
@@ -65,6 +81,7 @@ def check_init(context: Context) -> StepResult:
         bar.advance()
     seen = [*data_seen, *result.findings]
     if summary["initial_loss"] is not None:  # else nothing could be run
+        _try_evaluation(context, model)
         sample = Sample(program, context.data.train, batches, config.seed)
         examined = examine(sample, context.progress, EXAMINATIONS)
         seen += [found for one in examined for found in one.findings]
@@ -80,6 +97,52 @@ def _sample(context: Context) -> list[Any]:
     return batches if len(batches) >= _FEWEST_BATCHES else train.head(_FEWEST_BATCHES, seed)
 
 
+def _try_evaluation(context: Context, model: torch.nn.Module) -> None:
+    """Evaluate a batch as the grids will, so that what raises there ends the first step and not the fourth.
+
+    Raises:
+        UserCodeError: If the model or a metric raises, on the batch and on the whole split: a metric may need that.
+    """
+    data = context.data
+    with nullcontext() if data.val is None else in_validation():
+        first = (data.train if data.val is None else data.val).head(1, context.config.seed)
+        if not first or _can_be_evaluated(context, model, first[0]):
+            return
+        whole = FixedBatches(data.training_subset()) if data.val is None else data.val
+        with seeded(context.config.seed):
+            evaluate_model(context.program.task, model, whole)
+
+
+def _can_be_evaluated(context: Context, model: torch.nn.Module, batch: Any) -> bool:
+    task = context.program.task
+    try:
+        with seeded(context.config.seed), in_mode(model, training=False), torch.no_grad():
+            outcome = run_batch(task, model, batch)
+            measured_metrics(task, outcome.output, outcome.target)
+    except LrtuneError:
+        return False
+    return True
+
+
+def refuse_own_backward(task: Task, model: torch.nn.Module) -> None:
+    """Refuse a task that backpropagates itself.
+
+    Args:
+        task: The user's task.
+        model: Fresh before its first batch went through.
+
+    Raises:
+        TaskError: If that batch has left a gradient.
+    """
+    grads = (one.grad for one in model.parameters())
+    if any(bool(dense(grad).any()) for grad in grads if grad is not None):
+        what = "loss" if task.step is None else "step"
+        raise TaskError(
+            f"Task.{what}: it calls backward() itself; return the loss only, lrtune backpropagates and steps the "
+            "optimizer"
+        )
+
+
 def _measured(
     context: Context, model: torch.nn.Module, batches: Sequence[Any], summary: dict[str, Any]
 ) -> StepResult:
@@ -91,10 +154,12 @@ def _measured(
             if crashed := list(behind_the_crash(context, model, batches, error)):
                 return StepResult("check-init", crashed, summary)
             raise
+        refuse_own_backward(context.task, model)
         if wrong := loss_checks.loss_not_scalar(list(first.loss.shape)):
             return StepResult("check-init", [wrong], summary)
         # Before the mode ends: putting running statistics back would spoil the graph.
-        later = (run_batch(program.task, model, batch) for batch in batches[1:_GRADIENT_BATCHES])
+        turns = islice(cycle(batches), 1, _GRADIENT_BATCHES)
+        later = (run_batch(program.task, model, batch) for batch in turns)
         reached = gradients(model, chain([first], later))
     seen = initial_loss(program, model, batches, seed)
     judged = [
@@ -134,11 +199,21 @@ def _loss_findings(context: Context, seen: InitialLoss, batches: Sequence[Any]) 
     low = loss_checks.initial_loss_low(seen, context.task.pretrained)
     high = loss_checks.initial_loss_high(seen)
     return [
-        high if high and (loss_checks.is_clear(seen) or _again(_high, context, batches)) else None,
+        high if high and _is_no_design(context, seen, batches) else None,
         low if low and _again(loss_checks.initial_loss_low, context, batches) else None,
         loss_checks.outputs_enormous(seen),
-        loss_checks.expectation_unknown(seen),
+        loss_checks.expectation_unknown(
+            seen, told=context.task.loss is not None or seen.output_std is not None
+        ),
     ]
+
+
+def _is_no_design(context: Context, seen: InitialLoss, batches: Sequence[Any]) -> bool:
+    """Say whether a high loss is one of chance or of a cosine head's constant; neither is a fault."""
+    if not (loss_checks.is_clear(seen) or _again(_high, context, batches)):
+        return False
+    sample = Sample(context.program, context.data.train, batches, context.config.seed)
+    return not (loss_checks.is_within_fixed_scale(seen) and has_fixed_scale(sample))
 
 
 def _high(seen: InitialLoss, pretrained: bool) -> Finding | None:

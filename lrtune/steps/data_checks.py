@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import traceback
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +12,12 @@ import torch
 
 from lrtune.checks import examples as example_checks
 from lrtune.checks import targets as target_checks
-from lrtune.data.nest import map_nest
-from lrtune.errors import user_code
+from lrtune.errors import UserCodeError
+from lrtune.population.forward import call_model, split_pair
 from lrtune.population.modes import in_mode
-from lrtune.population.program import split_pair
 from lrtune.probes.data.examples import not_finite
-from lrtune.probes.data.target_shapes import misfit, refused_type
+from lrtune.probes.data.target_shapes import misfit
+from lrtune.probes.data.target_types import refused_type
 from lrtune.probes.losses.loss_family import FAMILIES, LossFamily, declared_family, ignored_index
 from lrtune.random_state import seeded
 
@@ -32,6 +35,20 @@ _SHAPES = (
     "1-d",
     "batch",
 )  # words of torch's errors on shapes that do not fit
+_VALIDATION = "In the validation data: "
+_HINTS = (
+    (
+        "Expected more than 1 value per channel",
+        "a batch of one example has no variance to normalise by: a DataLoader with drop_last=True leaves out such a "
+        "last batch",
+    ),
+    (
+        "backward through the graph a second time",
+        "does the step call backward() itself, or keep a tensor with its graph from one batch to the next?",
+    ),
+)  # of torch's errors whose reason lies elsewhere
+_TORCH = f"{os.sep}torch{os.sep}"
+_LOSS_NAMES = ("loss", "cross_entropy", "div", "backward")  # functions of torch's that refuse targets
 _BINARY = next(family for family in FAMILIES if family.kind == "binary")
 
 
@@ -49,15 +66,47 @@ def data_findings(
     seen = list(split_findings(context, model, batches))
     yield from seen
     if context.data.val is not None:
-        sample = context.data.val.subset(examples, context.config.seed)
+        with in_validation():
+            sample = context.data.val.subset(examples, context.config.seed)
+            found = list(split_findings(context, model, sample, training=False))
         told = {finding.code for finding in seen}  # what is wrong with both was prepared alike
-        for finding in split_findings(context, model, sample):
+        for finding in found:
             if finding.code not in told:
-                yield replace(finding, message=f"In the validation data: {finding.message}")
+                yield replace(finding, message=f"{_VALIDATION}{finding.message}")
 
 
-def split_findings(context: Context, model: torch.nn.Module, batches: Sequence[Any]) -> Iterator[Finding]:
-    """Yield what is wrong with some batches; arguments as above."""
+@contextmanager
+def in_validation() -> Iterator[None]:
+    """Say of what the user's code raises that the validation data are looked at."""
+    try:
+        yield
+    except UserCodeError as error:
+        raise UserCodeError(f"{_VALIDATION}{error}") from error.__cause__
+
+
+@contextmanager
+def hinted() -> Iterator[None]:
+    """Add the usual reason to errors of torch's that do not name it."""
+    try:
+        yield
+    except UserCodeError as error:
+        hint = next((hint for said, hint in _HINTS if said in str(error)), None)
+        if hint is None:
+            raise
+        raise UserCodeError(f"{error} ({hint})") from error.__cause__
+
+
+def split_findings(
+    context: Context, model: torch.nn.Module, batches: Sequence[Any], training: bool = True
+) -> Iterator[Finding]:
+    """Yield what is wrong with some batches; arguments as above.
+
+    Args:
+        context: The task made ready.
+        model: Freshly built.
+        batches: Of either split.
+        training: Whether the model sees them in training mode: a batch of one example may do for an evaluation only.
+    """
     if context.task.loss is None:  # a step's batches have no known parts
         found = example_checks.nonfinite_input(not_finite(batches))
         yield from [found] if found else []
@@ -70,7 +119,7 @@ def split_findings(context: Context, model: torch.nn.Module, batches: Sequence[A
     yield from (finding for finding in judged if finding)
     family = declared_family(context.task.loss)
     if not any(judged) and family is not None:
-        yield from _target_findings(context, model, pairs, family)
+        yield from _target_findings(context, _output(context, model, pairs, training), pairs, family)
 
 
 def behind_the_crash(
@@ -88,8 +137,16 @@ def behind_the_crash(
         seen = list(_behind_own_loss(context, model, batches, error))
     else:
         seen = []
-    said = example_checks.refused_by_torch(str(error.__cause__ or error))
+    cause = error.__cause__ or error
+    said = example_checks.refused_by_torch(str(cause)) if _of_a_loss(cause) else None
     yield from seen or ([said] if said else [])
+
+
+def _of_a_loss(error: BaseException) -> bool:
+    """Say whether one of torch's losses may have raised: none of its layers did, whose messages are alike."""
+    innermost = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][-1:]
+    inside = [f.f_code.co_name for f in innermost if _TORCH in f.f_code.co_filename]
+    return all(any(word in name for word in _LOSS_NAMES) for name in inside)
 
 
 def _behind_own_loss(
@@ -101,20 +158,21 @@ def _behind_own_loss(
         return
     speaks = any(word in f"{error} {error.__cause__}".lower().split("):")[-1] for word in _SHAPES)
     if not target.is_floating_point():
-        yield from _target_findings(context, model, pairs, FAMILIES[0], shapes=speaks)
+        yield from _target_findings(
+            context, _output(context, model, pairs), pairs, FAMILIES[0], shapes=speaks
+        )
     elif speaks:
         yield from _shape_findings(_output(context, model, pairs), pairs, _BINARY)
 
 
 def _target_findings(
     context: Context,
-    model: torch.nn.Module,
+    output: torch.Tensor | None,
     pairs: list[tuple[Any, Any]],
     family: LossFamily,
     shapes: bool = True,
 ) -> Iterator[Finding]:
-    """Judge targets against the output, which one forward pass tells; the loss is not called on them."""
-    output = _output(context, model, pairs)
+    """Judge targets against the first batch's output; the loss is not called on them."""
     if output is None:
         return
     judged = (example_checks.target_dtype(family, output, target) for _, target in pairs)
@@ -143,13 +201,9 @@ def _shape_findings(
     yield from [found] if found else []
 
 
-def _output(context: Context, model: torch.nn.Module, pairs: list[tuple[Any, Any]]) -> torch.Tensor | None:
-    with seeded(context.config.seed), in_mode(model, training=True), torch.no_grad():
-        output = _forward(model, pairs[0][0])
+def _output(
+    context: Context, model: torch.nn.Module, pairs: list[tuple[Any, Any]], training: bool = True
+) -> torch.Tensor | None:
+    with seeded(context.config.seed), in_mode(model, training), torch.no_grad():
+        output = call_model(model, pairs[0][0])
     return output if isinstance(output, torch.Tensor) and output.ndim >= 1 else None
-
-
-def _forward(model: torch.nn.Module, inputs: Any) -> Any:
-    inputs = map_nest(torch.clone, inputs)  # an operation in place would change what is measured next
-    with user_code("calling the model"):
-        return model(inputs)

@@ -6,6 +6,7 @@ A new check: a probe that measures, a function that judges, its text in the cata
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from lrtune.probes.data.duplicates import duplicates
 from lrtune.probes.data.inputs import inputs
 from lrtune.probes.data.leakage import leak
 from lrtune.probes.data.order import order
-from lrtune.probes.data.target_shapes import broadcast_target
+from lrtune.probes.data.target_shapes import own_misfit
 from lrtune.probes.data.target_values import label_counts, target_sameness, target_scale
 from lrtune.probes.losses.label_weights import label_weights
 from lrtune.probes.losses.loss_reduction import loss_reduction
@@ -57,12 +58,14 @@ class Examination:
         probe: Measures; None where there is nothing to measure on this task.
         checks: Each turns the measurement into a finding or None.
         wiring: Whether step 2 looks as well: learning a sample by heart may hide such a fault.
+        as_trained: Whether the program runs as training runs it: what is raised there would be raised in training.
     """
 
     name: str
     probe: Callable[[Sample], Any]
     checks: tuple[Callable[[Any], Finding | None], ...]
     wiring: bool = False
+    as_trained: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ EXAMINATIONS: tuple[Examination, ...] = (
     Examination("target among inputs", leak, (leakage_checks.target_in_columns,)),
     Examination("tokens ahead", causality, (leakage_checks.target_in_tokens,)),
     Examination("equal inputs", duplicates, (input_checks.conflicting_labels,)),
-    Examination("target shapes", broadcast_target, (target_checks.target_shape_mismatch,)),
+    Examination("target shapes", own_misfit, (target_checks.target_shape_mismatch,)),
     Examination("target scale", target_scale, (target_checks.target_not_normalised,)),
     Examination("target values", target_sameness, (target_checks.constant_target,)),
     Examination("class shares", label_counts, (target_checks.class_imbalance,)),
@@ -110,6 +113,7 @@ EXAMINATIONS: tuple[Examination, ...] = (
         optimizer_steps,
         (parameter_checks.parameter_not_in_optimizer, parameter_checks.optimizer_does_not_step),
         wiring=True,
+        as_trained=True,
     ),
     Examination("symmetry", symmetry, (parameter_checks.symmetric_init,)),
     Examination("custom gradients", custom_gradients, (parameter_checks.wrong_gradient,)),
@@ -132,7 +136,11 @@ WIRING = tuple(one for one in EXAMINATIONS if one.wiring)
 def examine(sample: Sample, progress: Progress, examinations: Iterable[Examination]) -> list[Examined]:
     """Take measurements one after the other; one that fails says why and does not stop the others.
 
-    The program itself has run before: what raises here is the program on batches or models that lrtune altered.
+    The program itself has run before: what raises here is the program on batches or models that lrtune altered. Its
+    optimizer has not.
+
+    Raises:
+        LrtuneError: What a program raises where it runs as in training.
     """
     examinations = tuple(examinations)
     done = []
@@ -147,11 +155,17 @@ def examine(sample: Sample, progress: Progress, examinations: Iterable[Examinati
 
 def _taken(examination: Examination, sample: Sample, progress: Progress) -> tuple[list[Finding], str | None]:
     try:
-        measured = examination.probe(sample)
+        with (
+            warnings.catch_warnings()
+        ):  # on what lrtune altered; the user's own were shown when the program ran
+            warnings.simplefilter("ignore")
+            measured = examination.probe(sample)
         if measured is None:
             return [], _NOTHING
         return [found for check in examination.checks if (found := check(measured))], None
     except (LrtuneError, RuntimeError) as error:
+        if examination.as_trained and isinstance(error, LrtuneError):
+            raise
         return [], _first_line(error)
     except Exception as error:  # one measurement less is better than no result at all
         reason = unexpected(error)

@@ -18,13 +18,14 @@ from lrtune.probes.data.target_shapes import blown_up
 from lrtune.probes.initialisation import first_outcome, gradients
 from lrtune.probes.learning.attainable import Attainable, attainable
 from lrtune.probes.learning.capacity import within_capacity
+from lrtune.probes.learning.drawn import is_drawn
 from lrtune.probes.learning.mismatched import mismatched
 from lrtune.probes.losses.floors import squashed_floor
 from lrtune.probes.losses.loss_family import LossFamily, declared_family, matching_family
 from lrtune.probes.sample import Sample
 from lrtune.random_state import seeded
 from lrtune.results import Finding, StepResult
-from lrtune.steps.check_init import check_init
+from lrtune.steps.check_init import check_init, refuse_own_backward
 from lrtune.steps.data_checks import behind_the_crash, split_findings
 from lrtune.steps.examinations import WIRING, examine
 from lrtune.steps.overfit_trial import Trial
@@ -130,6 +131,7 @@ def _before(context: Context, batches: list[Any]) -> tuple[list[Finding], bool]:
         if crashed := seen or list(behind_the_crash(context, model, batches, error)):
             return crashed, True
         raise
+    refuse_own_backward(context.task, model)
     if several := loss_not_scalar(list(outcome.loss.shape)):
         return [*seen, several], True
     reached = gradients(model, [outcome])
@@ -153,6 +155,7 @@ def _aim(context: Context, batches: Sequence[Any]) -> tuple[LossFamily | None, A
         parameters=sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
         examples=sum(map(example_count, batches)),
         squashed_loss=squashed_floor(family, context.task.loss, pairs),
+        drawn=context.task.step is not None and is_drawn(program, model, batches[0], seed),
     )
     return family, aim, mismatched(program, model, batches, [target for _, target in pairs], seed)
 

@@ -152,3 +152,13 @@ def test_a_search_that_is_stopped_goes_on(slow: Project, how: signal.Signals) ->
         path.stem for path in (slow.out / "curves").glob("refine-*")
     }
     assert slow.record("refine.json")["complete"]
+
+
+@pytest.mark.parametrize("command", ["check-init", "run"])
+def test_what_is_said_to_go_on_does(project: Project, command: str) -> None:
+    """Only what keeps its parts says that it does."""
+    project.write("stopped.py", "def make():\n    raise KeyboardInterrupt\n")
+    outcome = project.lrtune(command, "stopped.py:make")
+    assert outcome.code == 130
+    assert ("goes on from there" in outcome.err) == (command == "run")
+    assert outcome.err.startswith("lrtune: interrupted")

@@ -283,3 +283,12 @@ def test_json_is_the_same_for_machines_and_pipes(first_run: Outcome) -> None:
     """The object ends with a newline and is plain ASCII-safe JSON text."""
     assert first_run.out.endswith("}\n")
     assert json.loads(first_run.out) == json.loads(first_run.out.encode("utf-8"))
+
+
+@pytest.mark.parametrize(
+    "arguments", [("check-init", "toy.yaml"), ("explain",), ("explain", "constant-input")]
+)
+def test_lines_end_where_their_text_ends(project: Project, arguments: tuple[str, ...]) -> None:
+    """What is printed into a pipe is not filled up with spaces."""
+    lines = project.lrtune(*arguments).out.splitlines()
+    assert lines == [line.rstrip() for line in lines]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lrtune.errors import UserCodeError
-from lrtune.population.program import Outcome
+from lrtune.population.forward import Outcome
 from lrtune.probes.initialisation import gradients
 
 INPUTS = torch.randn(6, 4, generator=generator(0))

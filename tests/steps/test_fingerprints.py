@@ -330,3 +330,63 @@ def test_data_that_no_loss_takes(data: Any, expected: str) -> None:
     result = tried(blob_task(train=data, val=None))
     assert codes(result) == [expected]
     assert result.summary["loss_first"] is None
+
+
+# --- what cannot be learnt by heart -------------------------------------------------------------------------------
+
+
+class Denoiser(nn.Module):
+    """Predicts noise from what it was added to, and how much."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = mlp(5, 4, 64)
+
+    def forward(self, noisy: Tensor, level: Tensor) -> Tensor:
+        """Return the noise, `[batch, 4]`."""
+        return self.net(torch.cat([noisy, level], 1))
+
+
+def denoise(model: nn.Module, batch: list[Tensor]) -> dict[str, Tensor]:
+    """Draw noise and its level anew at each call, as diffusion models are trained."""
+    inputs = batch[0]
+    level, noise = torch.rand(len(inputs), 1), torch.randn_like(inputs)
+    output = model((1 - level) * inputs + level * noise, level)
+    return {"loss": F.mse_loss(output, noise), "output": output, "target": noise}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_targets_that_a_step_draws(seed: int) -> None:
+    """Noise that is new at every call cannot be learnt by heart; that the loss falls is all that can be asked."""
+    result = tried(lrtune.Task(model=Denoiser, train=blobs(), step=denoise), seed=seed)
+    assert codes(result) == []
+    assert "draws" in result.details["target"]["reason"]
+
+
+def test_a_drawn_target_that_nothing_learns() -> None:
+    """Where the loss does not fall at all it fails all the same."""
+
+    def detached(model: nn.Module, batch: list[Tensor]) -> dict[str, Tensor]:
+        noise = torch.randn_like(batch[0])
+        output = 0 * model(batch[0], batch[0][:, :1])
+        return {"loss": F.mse_loss(output, noise), "output": output, "target": noise}
+
+    result = tried(
+        lrtune.Task(model=Denoiser, train=blobs(), step=detached), overfit={"batches": 3, "steps": 50}
+    )
+    assert "cannot-overfit" in codes(result)
+
+
+@pytest.mark.parametrize("step", [lrtune.check_init, lrtune.overfit], ids=lambda step: step.__name__)
+def test_gradients_inside_the_program(step: Any) -> None:
+    """A loss with a gradient of its own, as in a differential equation or a penalty, is measured like any other."""
+
+    def residual(model: nn.Module, batch: list[Tensor]) -> Tensor:
+        at = batch[0].requires_grad_()
+        value = model(at)
+        (slope,) = torch.autograd.grad(value.sum(), at, create_graph=True)
+        return (slope[:, :1] + value).square().mean() + (value[:1] - 1).square().mean()
+
+    task = lrtune.Task(model=lambda: mlp(4, 1, 32), train=blobs(), val=blobs(16), step=residual)
+    result = step(task, lrtune.Config(device="cpu", batch_size=16, overfit={"batches": 2, "steps": 100}))
+    assert result.verdict == "pass"

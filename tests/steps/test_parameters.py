@@ -14,6 +14,7 @@ from programs import blob_task, codes, context_of, generator, language_task, lin
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 from torch.utils.checkpoint import checkpoint
+from torch.utils.data import TensorDataset
 
 from lrtune.probes.sample import Sample
 from lrtune.progress import Silent
@@ -810,3 +811,62 @@ def test_nothing_is_changed() -> None:
 def with_head(function: type[torch.autograd.Function]) -> nn.Module:
     """A custom function before the last layer."""
     return Apply(lambda net, x: net.head(function.apply(x)), head=nn.Linear(8, 3))
+
+
+# --- parts that take turns ----------------------------------------------------------------------------------------
+
+
+class Experts(nn.Module):
+    """Sends each example through the one expert that a router chooses."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.router = nn.Linear(4, count)
+        self.experts = nn.ModuleList(nn.Linear(4, 3) for _ in range(count))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return each example's answer, times the router's trust."""
+        trust, chosen = self.router(inputs).softmax(1).max(1)
+        output = inputs.new_zeros(len(inputs), 3)
+        for index, expert in enumerate(self.experts):
+            if bool((chosen == index).any()):
+                output[chosen == index] = expert(inputs[chosen == index])
+        return output * trust[:, None]
+
+
+class Dropped(nn.Module):
+    """Leaves out whole layers at random while it trains."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(4, 4) for _ in range(12))
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return logits."""
+        for layer in self.layers:
+            if not self.training or float(torch.rand(())) > 0.5:
+                inputs = inputs + torch.tanh(layer(inputs))
+        return self.head(inputs)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("model", [lambda: Experts(16), Dropped], ids=["experts", "dropped layers"])
+def test_parts_that_take_turns(model: Any, seed: int) -> None:
+    """Experts and dropped layers that a few batches leave out are no unused parameters."""
+    draw = generator(seed)
+    scattered = TensorDataset(torch.randn(96, 4, generator=draw), torch.arange(96) % 3)
+    result = check_init(context_of(blob_task(model=model, train=scattered), batch_size=16, seed=seed))
+    assert "parameter-without-gradient" not in codes(result)
+
+
+def test_the_last_of_a_list_is_unused_all_the_same() -> None:
+    """Layers built alike of which one is never called are told: nothing takes turns there."""
+
+    class Short(Dropped):
+        def forward(self, inputs: Tensor) -> Tensor:
+            for layer in self.layers[:-1]:
+                inputs = inputs + torch.tanh(layer(inputs))
+            return self.head(inputs)
+
+    assert "parameter-without-gradient" in codes(check_init(context_of(blob_task(model=Short))))

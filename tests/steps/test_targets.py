@@ -460,3 +460,26 @@ def test_enormous_outputs_under_an_unknown_loss() -> None:
     wide = lambda: nn.Sequential(mlp(4, 1), Scaled(), Scaled())  # noqa: E731
     assert own(seen(loss, NUMBERS[:, None], wide)) == ["initial-loss-high"]
     assert own(seen(loss, NUMBERS[:, None])) == []
+
+
+@pytest.mark.parametrize("how", ["torch's", "own", "step"])
+def test_a_softmax_over_one_output(how: str) -> None:
+    """Cross-entropy of one output is 0 whatever it says: told, also through a loss of one's own and a step."""
+    target = (LABELS % 2).float()[:, None]
+
+    def step(model: nn.Module, batch: Any) -> dict[str, Tensor]:
+        output = model(batch[0])
+        return {"loss": F.cross_entropy(output, batch[1]), "output": output, "target": batch[1]}
+
+    losses = {"torch's": F.cross_entropy, "own": lambda o, t: F.cross_entropy(o, t), "step": None}
+    result = seen(losses[how], target, **({"step": step} if how == "step" else {}))
+    assert own(result)[0] == "target-shape-mismatch"
+    assert "a softmax over one output is always 1" in result.findings[0].message
+    assert "binary_cross_entropy_with_logits" in result.findings[0].fix
+
+
+def test_masks_up_to_255() -> None:
+    """The fix for a binary loss is about its targets, not about class indices."""
+    result = seen(F.binary_cross_entropy_with_logits, 255 * (LABELS % 2).float()[:, None])
+    assert own(result) == ["target-out-of-range"]
+    assert "divide by 255" in result.findings[0].fix

@@ -16,10 +16,11 @@ from lrtune.data.nest import map_nest, tensors_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lrtune.population.program import Outcome
+    from lrtune.population.forward import Outcome
     from lrtune.probes.sample import Sample
 
 _SHORTEST = 4  # tokens of a sequence in which before and after can be told
+_FEWEST = 2  # sequences, where a vocabulary makes their outputs large
 _PLACES = (0.3, 0.5, 0.8)  # of the changed token, as shares of the sequence's length
 
 
@@ -61,7 +62,7 @@ class Causality:
 
 def causality(sample: Sample) -> Causality | None:
     """Change single tokens of the first batch; None where its outputs have no position of their own for each."""
-    batch = sample.batches[0]
+    batch = sample.few(_FEWEST)
     labels = _used_labels(sample, batch)
     if labels is None:
         return None
@@ -123,10 +124,15 @@ def _examined(sample: Sample, batch: Any, tokens: torch.Tensor, labels: _Labels)
         return None
     same = float((used == tokens[:, :-1])[telling].float().mean())
     following = float((used == tokens[:, 1:])[telling].float().mean())
+    labels = replace(labels, counts=counts)
+    plain = _outputs(sample, batch, labels)
+    if not torch.equal(plain, _outputs(sample, batch, labels)):
+        return None
     shares = [
         (share, place)
         for place in _places(counts, length)
-        if (share := _ahead(sample, batch, tokens, replace(labels, counts=counts), place)) is not None
+        if (share := _ahead(plain, _outputs(sample, _with(batch, tokens, place), labels), counts, place))
+        is not None
     ]
     if not shares:
         return None
@@ -141,23 +147,24 @@ def _places(counts: torch.Tensor, length: int) -> Iterator[int]:
             yield place
 
 
-def _ahead(sample: Sample, batch: Any, tokens: torch.Tensor, labels: _Labels, place: int) -> float | None:
-    """Change the token at a place, and return how much the output before it changes; None if none changes at all."""
+def _with(batch: Any, tokens: torch.Tensor, place: int) -> Any:
+    """Return the batch with another token at one place of every sequence."""
     changed = tokens.clone()
     kinds = torch.unique(tokens)
     changed[:, place] = kinds[(torch.searchsorted(kinds, tokens[:, place].contiguous()) + 1) % len(kinds)]
-    other = map_nest(lambda one: changed if one is tokens else one, batch)
-    outputs = [sample.run(sample.awake, one, training=False).output for one in (batch, batch, other)]
-    plain, again, altered = (_by_position(output, labels) for output in outputs)
-    if not torch.equal(plain, again):
-        return None
-    change = (altered - plain).abs().amax(-1) * labels.counts
+    return map_nest(lambda one: changed if one is tokens else one, batch)
+
+
+def _outputs(sample: Sample, batch: Any, labels: _Labels) -> torch.Tensor:
+    """Return `[batch, time, classes]` of an output with its classes last, in dimension 1, or flattened."""
+    output = sample.run(sample.awake, batch, training=False).output
+    last: torch.Tensor = output.detach().float().movedim(labels.dimension, -1)
+    return last.reshape(len(labels.counts), -1, last.shape[-1])[:, : labels.counts.shape[1]]
+
+
+def _ahead(plain: torch.Tensor, altered: torch.Tensor, counts: torch.Tensor, place: int) -> float | None:
+    """Return how much the output before a changed token changes; None if none changes at all."""
+    change = (altered - plain).abs_().amax(-1) * counts
     behind = float(change[:, place:].max()) if change[:, place:].numel() else 0.0
     before = float(change[:, place - 1].max())
     return None if max(behind, before) == 0 else before / max(behind, before)
-
-
-def _by_position(output: torch.Tensor, labels: _Labels) -> torch.Tensor:
-    """Return `[batch, time, classes]` of an output with its classes last, in dimension 1, or flattened."""
-    last = output.detach().float().movedim(labels.dimension, -1)
-    return last.reshape(len(labels.counts), -1, last.shape[-1])[:, : labels.counts.shape[1]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import nn
 
 from lrtune.data.nest import example_count, tensors_of
 from lrtune.probes.data.batch_parts import inputs_of, is_target
+from lrtune.probes.model.hooks import hooked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,45 +102,48 @@ def name_in(batch: Any, tensor: torch.Tensor) -> str:
 
 @contextmanager
 def _hooked(model: nn.Module, seen: Entrance) -> Iterator[None]:
-    def called(module: nn.Module, arguments: Any, named: dict[str, Any]) -> None:
+    watched = dict(takewhile(lambda pair: not _is_scripted(pair[1]), model.named_modules()))
+
+    def called(_: str, __: nn.Module, arguments: Any, named: dict[str, Any]) -> None:
         if seen.arguments is None:
             seen.arguments = [one.detach().clone() for one in tensors_of([arguments, named])]
 
-    handles = [model.register_forward_pre_hook(called, with_kwargs=True)]
-    for name, module in model.named_modules():
-        if _has_weights(module):
-            handles += _watch(name, module, seen)
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _watch(name: str, module: nn.Module, seen: Entrance) -> list[Any]:
-    leaf = next(module.children(), None) is None
-
-    def entered(module: nn.Module, arguments: Any, named: dict[str, Any]) -> None:
+    def entered(name: str, module: nn.Module, arguments: Any, named: dict[str, Any]) -> None:
         given = list(tensors_of([arguments, named]))
         real = next((one for one in given if one.is_floating_point() and one.ndim > 1), None)
         if real is not None:
             seen._entered[module] = real.detach()
-        elif given and leaf:
+        elif given and _is_leaf(module):
             seen.embedded = True
             seen.vocabulary = seen.vocabulary or int(getattr(module, "num_embeddings", 0))
-        if leaf and real is not None:
-            reached(module)
+        if real is not None and _is_leaf(module):
+            reached(name, module)
 
-    def reached(module: nn.Module, *_: Any) -> None:
+    def reached(name: str, module: nn.Module, *_: Any) -> None:
         if (real := seen._entered.get(module)) is not None and seen.received is None:
             seen.layer, seen.kind, seen.received = name, type(module).__name__, real
             seen.features = _feature_dimension(module, real)
             raise _Reached
 
-    handles = [module.register_forward_pre_hook(entered, with_kwargs=True)]
+    def with_weights(name: str, module: nn.Module) -> bool:
+        return name in watched and _has_weights(module)
+
     # A module with weights of its own and layers within uses its weights itself if none of its layers is reached:
     # attention and functional models do, a vision transformer's positions come after its first layer.
-    return handles if leaf else [*handles, module.register_forward_hook(reached)]
+    with (
+        hooked(model, pre=called, only=lambda name, _: not name),
+        hooked(model, pre=entered, post=reached, only=with_weights),
+    ):
+        yield
+
+
+def _is_scripted(module: nn.Module) -> bool:
+    """Say whether a module has weights that nobody sees used: layers behind it may not be the first."""
+    return isinstance(module, torch.jit.ScriptModule) and next(module.parameters(), None) is not None
+
+
+def _is_leaf(module: nn.Module) -> bool:
+    return next(module.children(), None) is None
 
 
 def _has_weights(module: nn.Module) -> bool:

@@ -37,12 +37,19 @@ def not_finite(parts: Sequence[Any]) -> NotFinite:
         for tensor in tensors_of(part):
             if not (tensor.is_floating_point() or tensor.is_complex()):
                 continue
-            bad = ~torch.isfinite(tensor)
+            bad = ~torch.isfinite(_stored(tensor))
             values += int(bad.sum())
             rows = bad.flatten(1).any(1) if bad.ndim > 1 else bad.reshape(-1)
             hit = rows if hit is None or hit.shape != rows.shape else hit | rows
         examples += 0 if hit is None else int(hit.sum())
     return NotFinite(values, examples, total)
+
+
+def _stored(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the numbers that a tensor holds: all of them, or those of a sparse one."""
+    if tensor.layout == torch.strided:
+        return tensor
+    return (tensor.coalesce() if tensor.layout == torch.sparse_coo else tensor).values()
 
 
 def joined(tensors: Sequence[torch.Tensor]) -> torch.Tensor | None:

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from lrtune.probes.sample import Sample
 
-_SECONDS = 3.0  # for reading batches; their targets alone are kept
-_BATCHES = 4096  # read at most
+_BATCHES = 1024  # read at most: what is found must not depend on the machine; their targets alone are kept
+_EXAMPLES = 65_536  # likewise: sorted classes show in fewer
+_SECONDS = 10.0  # a last resort where loading is very slow
 _STRETCHES = 8  # of the epoch: sorted classes fill a few of them each, classes drawn for one batch none
 
 
@@ -58,14 +59,16 @@ def order(sample: Sample) -> Order | None:
         return None
     rows: list[torch.Tensor] = []
     numbers: list[torch.Tensor] = []
-    started, complete = time.perf_counter(), True
+    started, complete, examples = time.perf_counter(), True, 0
     for batch in sample.train.epoch(sample.seed, 0):
         target = rows_of(read(batch))
         if target is None or (rows and target.shape[1] != rows[0].shape[1]):
             return None
         rows.append(target)
         numbers.append(read(batch).detach().cpu().double().reshape(len(target), -1).mean(1, keepdim=True))
-        if len(rows) >= _BATCHES or time.perf_counter() - started > _SECONDS:
+        examples += len(target)
+        enough = len(rows) >= _BATCHES or examples >= _EXAMPLES
+        if enough or time.perf_counter() - started > _SECONDS:
             complete = False
             break
     # Labels that ascend show in their numbers, too, however many classes share a stretch.

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lrtune.probes.losses.loss_behaviour import drawn_like, quiet, same
+from lrtune.probes.losses.loss_behaviour import drawn_like, quiet
 from lrtune.probes.losses.loss_family import FAMILIES, declared_family
+from lrtune.probes.losses.same_number import same
 
 if TYPE_CHECKING:
     from lrtune.probes.losses.loss_family import LossFamily, LossFunction
@@ -30,6 +31,7 @@ class Misfit:
         broadcast: Shape that both are blown up to, None where the loss raises instead.
         fix: The expression that makes them fit.
         loss: Name of the loss, empty where it is the user's own.
+        one_class: Whether the shapes fit, but leave a softmax a single class.
     """
 
     output: list[int]
@@ -37,6 +39,7 @@ class Misfit:
     broadcast: list[int] | None
     fix: str
     loss: str = ""
+    one_class: bool = False
 
 
 # --- by shape, before the loss is called ------------------------------------------------------------------------
@@ -51,7 +54,7 @@ def misfit(family: LossFamily, output: torch.Tensor, target: torch.Tensor) -> Mi
         target: Of a type that the loss takes.
     """
     if family.kind == "classes":
-        return _class_misfit(family, output, target)
+        return _one_class(family, output, target) or _class_misfit(family, output, target)
     if output.shape == target.shape:
         return None
     blown_up = _broadcast_shape(output, target)
@@ -65,6 +68,13 @@ def misfit(family: LossFamily, output: torch.Tensor, target: torch.Tensor) -> Mi
         aligning(output, target),
         family.name,
     )
+
+
+def _one_class(family: LossFamily, output: torch.Tensor, target: torch.Tensor) -> Misfit | None:
+    dimension = family.dimension(output, target)
+    if dimension is None or dimension >= output.ndim or output.shape[dimension] != 1:
+        return None
+    return Misfit(list(output.shape), list(target.shape), None, "", family.name, one_class=True)
 
 
 def _class_misfit(family: LossFamily, output: torch.Tensor, target: torch.Tensor) -> Misfit | None:
@@ -114,33 +124,6 @@ def _broadcast_shape(output: torch.Tensor, target: torch.Tensor) -> list[int] | 
         return list(torch.broadcast_shapes(output.shape, target.shape))  # type: ignore[no-untyped-call]
     except RuntimeError:
         return None
-
-
-def refused_type(
-    loss: LossFunction | None, family: LossFamily, output: torch.Tensor, target: torch.Tensor
-) -> tuple[str, str] | None:
-    """Return the types of target and output if one of torch's losses, or its gradient, raises on the two together.
-
-    Which do depends on the loss and on torch's version, so that it is tried, on numbers that any loss allows.
-    """
-    if (
-        loss is None
-        or family.kind == "classes"
-        or target.dtype == output.dtype
-        or not target.is_floating_point()
-    ):
-        return None
-    with torch.enable_grad():
-        values = torch.full(
-            output.shape[:1], 0.5, dtype=output.dtype, device=output.device, requires_grad=True
-        )
-        other = torch.full_like(values, 0.5, dtype=target.dtype, requires_grad=False)
-        try:
-            torch.autograd.grad(loss(values, other).sum(), values)
-        except RuntimeError as error:
-            names = tuple(str(one.dtype).removeprefix("torch.") for one in (target, output))
-            return (names[0], names[1]) if "dtype" in str(error).lower() else None
-    return None
 
 
 # --- by behaviour, of a loss of the user's own -------------------------------------------------------------------
@@ -194,7 +177,7 @@ def _ignores_order(loss: LossFunction, output: torch.Tensor, target: torch.Tenso
 
 
 def _alike(one: float, other: float) -> bool:
-    return abs(one - other) <= _FLOAT32 * max(abs(one), abs(other), 1e-6)
+    return same(one, other, _FLOAT32)
 
 
 def _matches_crossed(value: float | None, output: torch.Tensor, target: torch.Tensor) -> bool:
@@ -225,6 +208,14 @@ def broadcast_target(sample: Sample) -> Misfit | None:
         return found
     awake = sample.run(sample.awake, sample.batches[0], training=True)  # zeros fit every target alike
     return broadcast(None, awake.output, awake.target, float(awake.scalar))
+
+
+def own_misfit(sample: Sample) -> Misfit | None:
+    """Measure what is wrong with the shapes under a loss of the user's own, or a step: as above, or a lone class."""
+    found = broadcast_target(sample)
+    if found is not None or declared_family(sample.program.task.loss) is not None or sample.family is None:
+        return found
+    return _one_class(sample.family, sample.first.output, sample.first.target)
 
 
 def blown_up(sample: Sample) -> Misfit | None:

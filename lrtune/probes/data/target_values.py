@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.data import WeightedRandomSampler
 
-from lrtune.data.nest import example_count
-from lrtune.population.program import split_pair
-from lrtune.probes.losses.loss_behaviour import drawn_like, quiet, same, told_family
+from lrtune.data.nest import example_count, tensors_of
+from lrtune.population.forward import split_pair
+from lrtune.probes.data.batch_parts import is_target
+from lrtune.probes.losses.loss_behaviour import drawn_like, quiet
 from lrtune.probes.losses.loss_family import declared_family, ignored_index
 from lrtune.probes.losses.loss_settings import weighs_classes
+from lrtune.probes.losses.same_number import same
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from lrtune.probes.losses.loss_family import LossFamily
     from lrtune.probes.sample import Sample
 
 _COLUMNS = 64  # of a target that are judged one by one; more are pixels
@@ -80,7 +81,7 @@ class Labels:
 
 def target_scale(sample: Sample) -> list[Column] | None:
     """Measure the columns that vary of a regression's targets, None for counts, labels and unknown losses."""
-    family = _family(sample)
+    family = sample.family
     targets = _tensors(sample.targets)
     first = sample.first.output
     if family is None or family.kind != "regression" or family.counts or targets is None:
@@ -113,23 +114,17 @@ def _tensors(targets: Sequence[Any]) -> list[torch.Tensor] | None:
     return found if found and len(found) == len(targets) else None
 
 
-def _family(sample: Sample) -> LossFamily | None:
-    """Return the loss's family, where a number of the user's own is confirmed on outputs that are not zero."""
-    own = sample.program.task.loss
-    if known := declared_family(own):
-        return known
-    awake = sample.run(sample.awake, sample.batches[0], training=True)
-    return told_family(own, float(awake.scalar), awake.output, awake.target)
-
-
 # --- differing at all ---------------------------------------------------------------------------------------------
 
 
 def target_sameness(sample: Sample) -> Same | None:
     """Measure whether the targets of the sample, and of batches after it, are all alike.
 
-    None where the loss does not depend on them.
+    None where the loss does not depend on them, or where a step makes them itself: a contrastive loss may put the
+    right answer first in every row.
     """
+    if sample.program.task.loss is None and _made_by_step(sample):
+        return None
     targets = _tensors(sample.targets)
     if targets is None or (declared_family(sample.program.task.loss) is None and not _depends(sample)):
         return None
@@ -143,6 +138,16 @@ def target_sameness(sample: Sample) -> Same | None:
             if not alike:
                 break
     return Same(alike, examples, _in_words(reference))
+
+
+def _made_by_step(sample: Sample) -> bool:
+    output, target = sample.first.output, sample.first.target
+    if not isinstance(target, torch.Tensor) or any(
+        is_target(one, target) for one in tensors_of(sample.batches[0])
+    ):
+        return False
+    # As many classes as examples are the examples themselves, of which no one is right for all.
+    return not (isinstance(output, torch.Tensor) and list(output.shape) == [len(target)] * 2)
 
 
 def _all_are(target: torch.Tensor, reference: torch.Tensor) -> bool:
@@ -193,10 +198,10 @@ def _depends(sample: Sample) -> bool:
 def label_counts(sample: Sample) -> Labels | None:
     """Count labels, None unless each example has one and the loss is a known one over classes or of yes and no."""
     targets = _tensors(sample.targets)
-    family = _family(sample)
+    family = sample.family
     if targets is None or family is None or family.kind == "regression":
         return None
-    if not all(_one_each(target, batch) for target, batch in zip(targets, sample.batches, strict=True)):
+    if not all(_one_each(target, batch) for target, batch in zip(targets, sample.batches, strict=False)):
         return None
     task = sample.program.task
     labels = torch.cat([target.flatten() for target in targets]).cpu()
@@ -225,7 +230,7 @@ def _weights(sample: Sample, counts: dict[int, int]) -> dict[int, float]:
         return {}
     wanted = (max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__))
     pulls: dict[int, float] = {}
-    for batch, target in zip(sample.batches, sample.targets, strict=True):
+    for batch, target in zip(sample.batches, sample.targets, strict=False):
         if set(wanted) <= set(target.flatten().long().tolist()):
             pulls = _pulls(own, sample.run(sample.model, batch, training=True).output, target, wanted)
             break
@@ -236,9 +241,12 @@ def _weights(sample: Sample, counts: dict[int, int]) -> dict[int, float]:
 def _pulls(own: Any, output: Any, target: torch.Tensor, wanted: tuple[int, int]) -> dict[int, float]:
     if not isinstance(output, torch.Tensor):
         return {}
-    with torch.enable_grad():
-        zeros = torch.zeros_like(output, requires_grad=True)
-        (gradient,) = torch.autograd.grad(own(zeros, target.clone()), zeros)
+    try:
+        with torch.enable_grad():
+            zeros = torch.zeros_like(output, requires_grad=True)
+            (gradient,) = torch.autograd.grad(own(zeros, target.clone()), zeros)
+    except Exception:  # the user's code on outputs that no model of theirs gave: it may raise anything
+        return {}
     rows = gradient.detach().reshape(len(target), -1).abs().amax(1).cpu()
     labels = target.flatten().long().cpu()
     return {label: float(rows[labels == label].mean()) for label in wanted}

@@ -38,6 +38,8 @@ class Attainable:
         parameters: Numbers in the model that training may change.
         examples: How many examples the sample holds.
         squashed_loss: What perfect answers between 0 and 1 reach, where the loss expects logits.
+        drawn: Whether the step draws what is to be predicted (noise of a diffusion, a latent code), so that the loss of
+            one batch differs from call to call in evaluation mode.
     """
 
     accuracy: float | None
@@ -47,6 +49,7 @@ class Attainable:
     parameters: int = 0
     examples: int = 0
     squashed_loss: float | None = None
+    drawn: bool = False
 
 
 _UNKNOWN = Attainable(None, None, None, False)

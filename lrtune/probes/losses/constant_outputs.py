@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from lrtune.probes.losses.loss_settings import setting
+from lrtune.probes.losses.loss_settings import setting, weights
 
 _RARE = 1e-6  # share given to a class that the sample does not hold: its log must be finite
 _LABELS = (torch.int64, torch.uint8)  # the integers that torch's cross-entropy takes as class indices
@@ -88,16 +88,16 @@ def class_constants(classes: int, target: torch.Tensor, loss: Any = None) -> Con
         shares = target.double().mean(0)
     else:
         target = target.long()
-        ignored = int(setting(loss, "ignore_index", _UNSET))
+        ignored = setting(loss, "ignore_index", _UNSET)
         kept = target[(target >= 0) & (target < classes) & (target != ignored)]
         counts = torch.bincount(kept, minlength=classes).double()
         shares = counts / counts.sum().clamp(min=1)
     priors = [shares + _RARE]
-    weight = setting(loss, "weight", None)
-    if isinstance(weight, torch.Tensor) and weight.shape == shares.shape:
-        weighted = shares * weight.detach().cpu().double()
+    weight = weights(loss, "weight")
+    if weight is not None and weight.shape == shares.shape:
+        weighted = shares * weight.cpu().double()
         priors.append(weighted / weighted.sum().clamp(min=_RARE) + _RARE)
-    if smoothing := float(setting(loss, "label_smoothing", 0.0)):
+    if smoothing := setting(loss, "label_smoothing", 0.0):
         priors += [(1 - smoothing) * prior + smoothing / classes for prior in priors]
     return torch.zeros(classes, dtype=torch.float64), *(prior.log() for prior in priors)
 
@@ -111,10 +111,10 @@ def binary_constants(classes: int, target: torch.Tensor, loss: Any = None) -> Co
     """Return logits `[1, ...]` for targets `[examples, ...]`."""
     share = target.cpu().double().mean(0, keepdim=True).clamp(_RARE, 1 - _RARE)
     rows = torch.zeros_like(share), share.logit()
-    weight = setting(loss, "pos_weight", None)
-    if not isinstance(weight, torch.Tensor):
+    weight = weights(loss, "pos_weight")
+    if weight is None:
         return rows
-    return *rows, (share.logit() + weight.detach().cpu().double().clamp(min=_RARE).log()).expand_as(share)
+    return *rows, (share.logit() + weight.cpu().double().clamp(min=_RARE).log()).expand_as(share)
 
 
 def probability_constants(classes: int, target: torch.Tensor, loss: Any = None) -> Constants:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -78,4 +77,4 @@ def _squashed(family: LossFamily, output: torch.Tensor, target: torch.Tensor) ->
     ).reshape(  # an ignored label may be any number
         output.movedim(dimension, -1).shape[:-1]
     )
-    return F.one_hot(labels.long(), classes).movedim(-1, dimension).to(output)
+    return torch.zeros_like(output).scatter_(dimension, labels.long().unsqueeze(dimension), 1.0)

@@ -6,19 +6,20 @@ weights and averages by its own code still tells the weight w of every label. Th
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 from lrtune.probes.losses import constant_outputs as constant
 
 if TYPE_CHECKING:
-    from lrtune.population.program import Outcome
+    from lrtune.population.forward import Outcome
     from lrtune.probes.sample import Sample
 
 _FIT = 1e-3  # of the gradient: what float32 leaves unexplained
+_ROWS = 4096  # labels looked at at a time: a copy of a language model's logits may not fit into memory
 _NONE = 1e-7  # of the largest weight: a label that does not count
 
 
@@ -57,7 +58,8 @@ def weights_of(outcome: Outcome) -> LabelWeights | None:
     (gradient,) = torch.autograd.grad(outcome.scalar, output, allow_unused=True)
     if gradient is None:
         return None
-    for last in (False, True):
+    layouts = {constant.class_dimension(output, target, last): last for last in (True, False)}
+    for last in reversed(layouts.values()):
         if (found := _fitted(output.detach(), gradient, target, last)) is not None:
             return found
     return None
@@ -66,19 +68,40 @@ def weights_of(outcome: Outcome) -> LabelWeights | None:
 def _fitted(
     output: torch.Tensor, gradient: torch.Tensor, target: torch.Tensor, last: bool
 ) -> LabelWeights | None:
-    logits, labels = constant.flat_classes(output.float(), target, last)
-    rows, _ = constant.flat_classes(gradient.float(), target, last)
-    classes = logits.shape[1]
-    known = (labels >= 0) & (labels < classes)
-    if bool(rows[~known].any()):
-        return None
-    logits, rows, labels = logits[known], rows[known], labels[known].long()
-    wanted = logits.softmax(1) - F.one_hot(labels, classes)
-    weights = (rows * wanted).sum(1) / wanted.square().sum(1).clamp(min=torch.finfo(wanted.dtype).tiny)
-    left = (rows - weights[:, None] * wanted).square().sum().sqrt()
-    if not bool(rows.any()) or float(left) > _FIT * float(rows.square().sum().sqrt()):
+    logits, labels = constant.flat_classes(output, target, last)
+    rows, _ = constant.flat_classes(gradient, target, last)
+    known = (labels >= 0) & (labels < logits.shape[1])
+    found, left, whole = [], 0.0, 0.0
+    for start in range(0, len(labels), _ROWS):
+        part = slice(start, start + _ROWS)
+        explained = _explained(logits[part], rows[part], labels[part], known[part])
+        if explained is None:
+            return None
+        found.append(explained[0])
+        left, whole = left + explained[1], whole + explained[2]
+    weights, labels = torch.cat(found), labels[known].long()
+    # A negative weight everywhere is a loss of the wrong sign, which is not this probe's to judge.
+    if not whole or math.sqrt(left) > _FIT * math.sqrt(whole) or not bool(weights.max() > 0):
         return None
     counts = weights > _NONE * weights.max()
-    shares = torch.bincount(labels[counts], minlength=classes).double() / max(int(counts.sum()), 1)
+    shares = torch.bincount(labels[counts]).double() / int(counts.sum())
     entropy = float(torch.special.entr(shares).sum())
-    return LabelWeights(float(weights.sum()), int(counts.sum()), target.numel(), classes, entropy)
+    return LabelWeights(float(weights.sum()), int(counts.sum()), target.numel(), logits.shape[1], entropy)
+
+
+def _explained(
+    logits: torch.Tensor, rows: torch.Tensor, labels: torch.Tensor, known: torch.Tensor
+) -> tuple[torch.Tensor, float, float] | None:
+    """Return the weights of some labels, and the squares of what they leave of the gradient and of all of it.
+
+    None where the loss looks at a row that has no label.
+    """
+    if bool(rows[~known].any()):
+        return None
+    rows, labels = rows[known].float(), labels[known].long()[:, None]
+    wanted = logits[known].float().softmax(1)
+    wanted.scatter_add_(1, labels, torch.full_like(wanted[:, :1], -1.0))
+    weights = (rows * wanted).sum(1) / wanted.square().sum(1).clamp(min=torch.finfo(wanted.dtype).tiny)
+    whole = float(rows.square().sum())
+    left = float(rows.sub_(wanted.mul_(weights[:, None])).square_().sum())
+    return weights, left, whole

@@ -23,8 +23,7 @@ from lrtune.probes.losses.loss_family import (
     declared_family,
     matching_family,
 )
-
-_MATCH = 1e-3  # relative difference up to which two float32 losses of one number are the same
+from lrtune.probes.losses.same_number import same
 
 
 def quiet(loss: LossFunction, output: torch.Tensor, target: torch.Tensor) -> float | None:
@@ -37,11 +36,6 @@ def quiet(loss: LossFunction, output: torch.Tensor, target: torch.Tensor) -> flo
     except Exception:  # the user's code on outputs that no model of theirs gave: it may raise anything
         return None
     return found if math.isfinite(found) else None
-
-
-def same(one: float, other: float) -> bool:
-    """Say whether two numbers are one computation in float32."""
-    return abs(one - other) <= _MATCH * max(abs(one), abs(other), 1e-6)
 
 
 def drawn_like(output: torch.Tensor) -> torch.Tensor:

@@ -14,10 +14,13 @@ from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 from lrtune.probes.losses import constant_outputs as constant
 from lrtune.probes.losses import expected_spread as spread
 from lrtune.probes.losses.loss_settings import setting
+from lrtune.probes.losses.same_number import same
 
 LossFunction = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
-_MATCH = 1e-4  # relative difference up to which two float32 losses are the same computation
+_MATCH = (
+    1e-4  # relative difference of two float32 losses that are the same computation; another's may be near
+)
 
 
 @dataclass(frozen=True)
@@ -197,7 +200,7 @@ def declared_family(loss: Any) -> LossFamily | None:
 
 def ignored_index(loss: Any) -> int:
     """Return the label that a loss leaves out; torch's default is -100."""
-    return int(setting(loss, "ignore_index", -100))
+    return setting(loss, "ignore_index", -100)
 
 
 def matching_family(loss_value: float, output: Any, target: Any) -> LossFamily | None:
@@ -225,4 +228,4 @@ def _computes(family: LossFamily, loss_value: float, output: torch.Tensor, targe
         value = float(family.reference(output.detach(), target))
     except (RuntimeError, IndexError, ValueError):  # a label out of range, say: then it is another loss
         return False
-    return abs(value - loss_value) <= _MATCH * max(abs(value), abs(loss_value), 1e-6)
+    return same(value, loss_value, _MATCH)

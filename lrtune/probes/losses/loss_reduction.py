@@ -14,6 +14,7 @@ from lrtune.probes.model.model_calls import one_row_each, plain_attention
 if TYPE_CHECKING:
     from lrtune.probes.sample import Sample
 
+_FEWEST = 2  # examples, where outputs are large: three copies of them are six
 _TINY = 1e-12  # a loss below it has no ratio
 
 
@@ -38,13 +39,13 @@ class LossReduction:
 
 def loss_reduction(sample: Sample) -> LossReduction | None:
     """Measure the loss in evaluation mode, None where a batch cannot be repeated by rows or the loss is not finite."""
-    batch = sample.batches[0]
+    batch = sample.few(_FEWEST)
     if not one_row_each(batch):
         return None
     losses = [_loss(sample, map_nest(lambda tensor: _repeated(tensor, n), batch)) for n in (1, 2, 3)]  # noqa: B023
     if not all(map(math.isfinite, losses)) or abs(losses[0]) < _TINY:
         return None
-    count, target = example_count(batch), sample.targets[0]
+    count, target = example_count(sample.batches[0]), sample.first.target
     elements = target.numel() // count if isinstance(target, torch.Tensor) else None
     return LossReduction(losses[1] / losses[0], losses[2] / losses[0], losses[0], count, elements)
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from lrtune.probes.model.hooks import hooked
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -104,28 +106,15 @@ def watched(model: torch.nn.Module) -> Iterator[LastLayer]:
     """Look which layer with a matrix of weights runs last inside the block."""
     last = LastLayer()
 
-    def hook(name: str) -> Any:
-        def seen(module: torch.nn.Module, inputs: Any, output: Any) -> None:
-            if isinstance(output, torch.Tensor):
-                last.name, last.numbers = name, output.numel()
+    def seen(name: str, module: torch.nn.Module, positional: Any, named: Any, output: Any) -> None:
+        if isinstance(output, torch.Tensor):
+            last.name, last.numbers = name, output.numel()
 
-        return seen
-
-    handles = [
-        module.register_forward_hook(hook(name))
-        for name, module in model.named_modules()
-        if name and _is_layer(module)
-    ]
-    try:
+    with hooked(model, post=seen, only=lambda name, module: bool(name) and _is_layer(module)):
         yield last
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _is_layer(module: torch.nn.Module) -> bool:
-    if isinstance(module, torch.jit.ScriptModule):  # takes no hook
-        return False
     weight = getattr(module, "weight", None)
     return (
         isinstance(weight, torch.nn.Parameter) and weight.ndim > 1 and next(module.children(), None) is None

@@ -18,9 +18,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lrtune.data.nest import example_count, tensors_of
 from lrtune.probes.model.flat_parts import flat_part
+from lrtune.probes.model.hooks import hooked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from lrtune.probes.model.flat_parts import Flat, Kind
     from lrtune.probes.sample import Sample
@@ -200,24 +202,16 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         tally.add(flat.where, flat.low)
         self._last = tally, result
 
-    @contextmanager
-    def modules(self, model: nn.Module) -> Iterator[None]:
+    def modules(self, model: nn.Module) -> AbstractContextManager[None]:
         """Follow which module is running."""
-        handles = []
-        for path, module in model.named_modules():
-            handles.append(module.register_forward_pre_hook(self._enter(path)))
-            handles.append(module.register_forward_hook(self._leave))
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+        return hooked(model, pre=self._enter, post=self._leave)
 
-    def _enter(self, path: str) -> Callable[[nn.Module, Any], None]:
-        return lambda module, inputs: self._stack.append((path, module))
+    def _enter(self, path: str, module: nn.Module, *_: Any) -> None:
+        self._stack.append((path, module))
 
-    def _leave(self, module: nn.Module, inputs: Any, output: Any) -> None:
-        if isinstance(module, nn.Softsign) and (flat := self._flat("softsign", inputs, {})):  # made of others
+    def _leave(self, path: str, module: nn.Module, inputs: Any, named: dict[str, Any], output: Any) -> None:
+        given = inputs or tuple(named.values())
+        if isinstance(module, nn.Softsign) and (flat := self._flat("softsign", given, {})):  # made of others
             self._count("softsign", flat, output)
         self._stack.pop()
 

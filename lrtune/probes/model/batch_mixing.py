@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lrtune.probes.sample import Sample
 
 _LEAST = 1e-5  # share below which nothing is looked at further: rounding in a deep net
+_FEWEST = 5  # examples, where outputs are large: three that stay, and two others
 _AGAIN = 0.1  # of the change: what the same batch twice may differ by before the change counts as noise
 
 
@@ -51,7 +52,7 @@ class BatchMixing:
 
 def batch_mixing(sample: Sample) -> BatchMixing | None:
     """Measure the mixing, None where the batch's first dimension may be something else than examples."""
-    batch = sample.batches[0]
+    batch = sample.few(_FEWEST)
     if not _exchangeable(sample, batch):
         return None
     model = settled(sample).eval() if has_statistics(sample.awake) else sample.awake
@@ -85,7 +86,7 @@ def _exchangeable(sample: Sample, batch: Any) -> bool:
         return False
     if sample.train.collated:
         return True
-    first, *others = tensors_of(batch)
+    first, *others = _with_rows(batch)
     if any(tensor.ndim >= 2 and tensor.shape[:2] == (count, count) for tensor in others):
         return False  # adjacency
     if any(_groups(tensor) for tensor in [first, *others[:-1]]):
@@ -101,14 +102,18 @@ def _groups(tensor: torch.Tensor) -> bool:
     return bool((steps >= 0).all() and (steps == 0).any()) and bool((tensor != tensor[0]).any())
 
 
+def _with_rows(batch: Any) -> list[torch.Tensor]:
+    return [tensor for tensor in tensors_of(batch) if tensor.ndim]
+
+
 def _may_be_time_first(batch: Any) -> bool:
-    shapes = [tensor.shape for tensor in tensors_of(batch) if tensor.ndim]
+    shapes = [tensor.shape for tensor in _with_rows(batch)]
     return all(len(shape) >= 2 and shape[:2] == shapes[0][:2] for shape in shapes) and shapes[0][1] > 1
 
 
 def _variants(batch: Any, dimension: int) -> tuple[Any, Any, list[int]]:
     """Return two batches that share the examples of the given numbers and no other."""
-    count = example_count(batch) if dimension == 0 else next(tensors_of(batch)).shape[1]
+    count = next(one.shape[dimension] for one in _with_rows(batch) if one.ndim > dimension)
     kept = sorted({0, count // 2, count - 1}) if count > 4 else [count - 1]
     first = next(row for row in range(count) if row not in kept)
     donors = first, farthest(batch, first, dimension)
@@ -212,7 +217,8 @@ def _one_output_each(sample: Sample, model: nn.Module, batch: Any) -> bool:
             call.output is not None and (call.output.ndim < 2 or len(call.output) != call.output.shape[1])
             for call in full
         )
-    return all(_grows_by_rows(a, b) for a, b in zip(full, less, strict=True))
+    # A step that cuts its batch into parts makes fewer calls of fewer examples: which belong together is not known.
+    return len(full) == len(less) and all(map(_grows_by_rows, full, less))
 
 
 def _grows_by_rows(full: Call, less: Call) -> bool:

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lrtune.data.nest import map_nest, tensors_of
-from lrtune.population.program import run_batch
+from lrtune.population.forward import run_batch
 from lrtune.probes.model.awakened import awaken
-from lrtune.probes.model.model_calls import Call, listening, plain_attention, root_mean_square
+from lrtune.probes.model.model_calls import Call, listening, plain_attention
 from lrtune.probes.model.quiet import DropoutCalls
 from lrtune.random_state import seeded
 
 if TYPE_CHECKING:
     from lrtune.probes.sample import Sample
+
+_FEWEST = 2  # examples, where outputs are large
 
 Outputs = list[torch.Tensor]
 
@@ -43,11 +45,9 @@ def determinism(sample: Sample) -> Determinism | None:
     awaken(model, sample.seed)
     model.eval()
     first = _outputs(sample, model, sample.seed)
-    second = _outputs(sample, model, sample.seed)
-    other = _outputs(sample, model, sample.seed + 1)
     if not first:
         return None
-    same, moved = _apart(first, second), _apart(first, other)
+    same, moved = (_apart(first, _outputs(sample, model, sample.seed + extra)) for extra in (0, 1))
     resolution = max(torch.finfo(tensor.dtype).eps for tensor in first)
     if moved == 0:
         return Determinism(same, moved, resolution)
@@ -61,7 +61,7 @@ def _outputs(sample: Sample, model: torch.nn.Module, seed: int) -> Outputs:
     """Return the model's outputs, else what the step returns; buffers may move, which is what is looked for."""
     calls: list[Call] = []
     with seeded(seed), torch.no_grad(), listening(model, calls), plain_attention():
-        outcome = run_batch(sample.program.task, model, sample.batches[0])
+        outcome = run_batch(sample.program.task, model, sample.few(_FEWEST))
     told = _numbers(outcome.output) or [call.output.clone() for call in calls if call.output is not None]
     return told or _numbers(outcome.loss)
 
@@ -72,7 +72,7 @@ def _numbers(nest: Any) -> Outputs:
 
 def _is_one_tensor(sample: Sample, model: torch.nn.Module) -> bool:
     """Say whether the output is a tensor and no tuple: variational models return their samples' parameters, too."""
-    outcome = sample.run(model, map_nest(torch.clone, sample.batches[0]), training=False)
+    outcome = sample.run(model, map_nest(torch.clone, sample.few(_FEWEST)), training=False)
     return isinstance(outcome.output, torch.Tensor)
 
 
@@ -83,7 +83,8 @@ def _apart(one: Outputs, other: Outputs) -> float:
     largest = 0.0
     for a, b in zip(one, other, strict=True):
         finite = a.isfinite() & b.isfinite()
-        size = root_mean_square(a[finite])
-        change = root_mean_square(a[finite] - b[finite])
+        # Of as many numbers each, so that the ratio of lengths is that of root mean squares.
+        size = float(torch.where(finite, a, 0).norm(dtype=torch.float32))
+        change = float(torch.where(finite, a - b, 0).norm(dtype=torch.float32))
         largest = max(largest, change / size if size else float(change > 0))
     return largest

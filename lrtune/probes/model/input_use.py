@@ -13,6 +13,8 @@ from lrtune.probes.model.model_calls import Call, chosen, farthest, one_row_each
 if TYPE_CHECKING:
     from lrtune.probes.sample import Sample
 
+_FEWEST = 4  # examples, where outputs are large: the farthest of them stand for all
+
 
 @dataclass(frozen=True)
 class InputUse:
@@ -34,7 +36,7 @@ def input_use(sample: Sample) -> InputUse | None:
     None where examples cannot be exchanged, where they are all alike, and for a model that has nothing but biases
     and is meant to be a constant.
     """
-    batch, model = sample.batches[0], sample.awake
+    batch, model = sample.few(_FEWEST), sample.awake
     count = example_count(batch)
     if count < 2 or not one_row_each(batch) or not any(one.ndim >= 2 for one in model.parameters()):
         return None

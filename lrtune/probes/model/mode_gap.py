@@ -7,6 +7,7 @@ Where other noise is left in training mode, means over several passes are compar
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from lrtune.population.program import Outcome, run_batch
+from lrtune.population.forward import Outcome, run_batch
 from lrtune.probes.model.awakened import awaken
 from lrtune.probes.model.model_calls import Call, listening, outputs_of, plain_attention, root_mean_square
 from lrtune.probes.model.quiet import DropoutCalls, dropout_layers, without_dropout
@@ -24,6 +25,7 @@ from lrtune.random_state import seeded
 if TYPE_CHECKING:
     from lrtune.probes.sample import Sample
 
+_FEWEST = 4  # examples, where outputs are large: their spread is the unit
 _PASSES = 8  # with other noise: their mean is as good as a third of one pass's spread
 _SETTLING = (
     8  # passes before buffers of the user's own are extrapolated: power iterations converge in as many
@@ -117,11 +119,11 @@ def _pass(
     quiet = DropoutCalls(model, off=True)
     with torch.no_grad(), quiet, listening(model, calls), plain_attention():
         if keep:
-            outcome = sample.run(model, sample.batches[0], training=training, seed=seed)
+            outcome = sample.run(model, sample.few(_FEWEST), training=training, seed=seed)
         else:
             with seeded(seed):
-                outcome = run_batch(sample.program.task, model.train(training), sample.batches[0])
-    return outcome, outputs_of(outcome, calls, sample.batches[0]), quiet.seen
+                outcome = run_batch(sample.program.task, model.train(training), sample.few(_FEWEST))
+    return outcome, outputs_of(outcome, calls, sample.few(_FEWEST)), quiet.seen
 
 
 def _momenta(model: nn.Module) -> dict[str, float]:
@@ -138,24 +140,25 @@ def _momenta(model: nn.Module) -> dict[str, float]:
 
 def _settle_others(sample: Sample, model: nn.Module) -> None:
     """Let buffers that the user's own layers move come to rest, as averages with a momentum do in many steps."""
-    own = {
-        name: buffer
+    before = {
+        name: buffer.clone()
         for name, buffer in model.named_buffers()
         if buffer.is_floating_point() and not _is_known(model, name)
     }
-    before = {name: buffer.clone() for name, buffer in own.items()}
-    if not own:
+    if not before:
         return
-    history: list[dict[str, torch.Tensor]] = []
+    history: deque[dict[str, torch.Tensor]] = deque([before], maxlen=3)
     for _ in range(_SETTLING):
         _pass(sample, model, True, sample.seed)
-        now = {name: buffer.detach().clone() for name, buffer in model.named_buffers() if name in own}
-        history.append(now)
-        if all(torch.equal(now[name], before[name]) for name in own):
+        # Most buffers are constants: only those that move are kept, and no more than the extrapolation needs.
+        moved = [name for name, old in history[-1].items() if not torch.equal(model.get_buffer(name), old)]
+        if not moved:
             return
-    for name, buffer in model.named_buffers():
-        if name in own:
-            buffer.copy_(_limit(*(step[name] for step in history[-3:])))
+        if len(history) == 1:
+            history[0] = {name: history[0][name] for name in moved}
+        history.append({name: model.get_buffer(name).detach().clone() for name in history[0]})
+    for name in history[0]:
+        model.get_buffer(name).copy_(_limit(*(step[name] for step in history)))
 
 
 def _is_known(model: nn.Module, name: str) -> bool:
@@ -192,7 +195,7 @@ def _reconstructs(sample: Sample) -> bool:
     """Say whether the output may be meant to be the input, whose corruption is then the task's own; steps may be."""
     if sample.program.task.loss is None:
         return True
-    given, target = sample.batches[0]
+    given, target = sample.few(_FEWEST)
     return (
         isinstance(given, torch.Tensor) and isinstance(target, torch.Tensor) and given.shape == target.shape
     )

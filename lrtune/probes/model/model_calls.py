@@ -13,7 +13,7 @@ from lrtune.data.nest import example_count, map_nest, tensors_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from lrtune.population.program import Outcome
+    from lrtune.population.forward import Outcome
     from lrtune.probes.sample import Sample
 
 _CALLS = 4  # of the model in one step that are kept: siamese nets call it two or three times

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from lrtune.data.nest import tensors_of
+from lrtune.probes.model.hooks import hooked
 from lrtune.probes.model.model_calls import plain_attention, with_rows
 
 if TYPE_CHECKING:
@@ -60,26 +61,14 @@ def _rows(
 ) -> list[tuple[str, _Rows]]:
     noted: list[tuple[str, _Rows]] = []
 
-    def listen(name: str) -> Any:
-        def after(module: nn.Module, positional: Any, named: Any, output: Any) -> None:
-            rows = with_rows(output, count)
-            given = [tensor.detach() for tensor in tensors_of([*positional, named]) if tensor.ndim]
-            if rows is not None and len(rows) == count and given and all(len(one) == count for one in given):
-                noted.append((name, ([one[kept].clone() for one in given], rows[kept].clone())))
+    def after(name: str, module: nn.Module, positional: Any, named: Any, output: Any) -> None:
+        rows = with_rows(output, count)
+        given = [tensor.detach() for tensor in tensors_of([*positional, named]) if tensor.ndim]
+        if rows is not None and len(rows) == count and given and all(len(one) == count for one in given):
+            noted.append((name, ([one[kept].clone() for one in given], rows[kept].clone())))
 
-        return after
-
-    handles = [
-        module.register_forward_hook(listen(name), with_kwargs=True)
-        for name, module in model.named_modules()
-        if name
-    ]
-    try:
-        with plain_attention():
-            sample.run(model, batch, training=False)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with hooked(model, post=after, only=lambda name, _: bool(name)), plain_attention():
+        sample.run(model, batch, training=False)
     return noted
 
 

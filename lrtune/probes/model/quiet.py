@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,8 +12,10 @@ from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 from torch.nn.modules.dropout import _DropoutNd
 from torch.overrides import TorchFunctionMode
 
+from lrtune.probes.model.hooks import hooked
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 _DROPPING: tuple[Any, ...] = (
     F.dropout,
@@ -45,20 +48,18 @@ class DropoutCalls(TorchFunctionMode):
         self.seen: dict[str, float] = {}
         self._off = off
         self._inside: list[str] = []
-        self._handles: list[Any] = []
+        self._listening = ExitStack()
         self._model = model
 
     def __enter__(self) -> DropoutCalls:
-        for name, module in self._model.named_modules():
-            self._handles.append(module.register_forward_pre_hook(self._entered(name)))
-            self._handles.append(module.register_forward_hook(self._left, always_call=True))
+        listening = hooked(self._model, pre=self._entered, post=self._left, always=True)
+        self._listening.enter_context(listening)
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *given: Any) -> None:
         super().__exit__(*given)  # type: ignore[no-untyped-call]
-        for handle in self._handles:
-            handle.remove()
+        self._listening.close()
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
@@ -76,8 +77,8 @@ class DropoutCalls(TorchFunctionMode):
             return func(*args[:4], **(named | {"dropout_p": 0.0, **_sixth(args)}))
         return args[0] if args else named["input"]
 
-    def _entered(self, name: str) -> Callable[..., None]:
-        return lambda *_: self._inside.append(name)
+    def _entered(self, name: str, *_: Any) -> None:
+        self._inside.append(name)
 
     def _left(self, *_: Any) -> None:
         self._inside.pop()

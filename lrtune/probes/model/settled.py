@@ -12,8 +12,10 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from lrtune.population.program import run_batch
+from lrtune.data.nest import tensors_of
+from lrtune.population.forward import run_batch
 from lrtune.probes.model.awakened import awaken
+from lrtune.probes.model.hooks import hooked
 from lrtune.random_state import seeded
 
 if TYPE_CHECKING:
@@ -49,18 +51,17 @@ def settling(model: nn.Module) -> Iterator[dict[nn.Module, int]]:
     calls: dict[nn.Module, int] = {}
     shares: dict[nn.Module, float] = {}
 
-    def count(module: nn.Module, given: Any) -> None:
+    def count(_: str, module: nn.Module, positional: Any, named: Any) -> None:
         calls[module] = calls.get(module, 0) + 1
-        shares[module] = 1 - given[0].shape[1] / max(given[0].numel(), 1)
+        given = next(tensors_of([positional, named]))
+        shares[module] = 1 - given.shape[1] / max(given.numel(), 1)
 
-    handles = [layer.register_forward_pre_hook(count) for layer in layers]
-    for layer in layers:
-        _start(layer)
     try:
-        yield calls
+        with hooked(model, pre=count, only=lambda _, module: isinstance(module, _BatchNorm)):
+            for layer in layers:
+                _start(layer)
+            yield calls
     finally:
-        for handle in handles:
-            handle.remove()
         for layer in layers:
             if layer.running_var is not None and layer in shares:
                 layer.running_var.mul_(shares[layer])

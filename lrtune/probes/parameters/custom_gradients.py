@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.autograd import Function, backward
+from torch.autograd import Function
 
-from lrtune.errors import user_code
-from lrtune.population.program import run_batch
+from lrtune.population.forward import run_batch
 from lrtune.probes.model.awakened import awaken
-from lrtune.probes.parameters.autograd_graph import KeptTensors, leaves_behind, leaves_of, nodes_behind
+from lrtune.probes.parameters.autograd_graph import leaves_behind, nodes_behind
+from lrtune.probes.parameters.backward import backpropagate
 from lrtune.probes.parameters.derivatives import Compared, compared
 from lrtune.random_state import seeded
 
@@ -60,19 +60,13 @@ def custom_gradients(sample: Sample) -> list[FunctionGradient] | None:
         return None
     model = sample.build()
     awaken(model, sample.seed)  # a function fed with zeros alone shows little
-    calls, outside = _Recorded(), KeptTensors()
+    calls = _Recorded()
     model.train()
     with calls.listening(kinds), seeded(sample.seed):
         loss = run_batch(sample.program.task, model, sample.batches[0]).scalar
         names = {id(parameter): name for name, parameter in model.named_parameters()}
         behind = _parameters_behind(loss, names)
-        outside.keep(leaf for leaf in leaves_of(loss) if id(leaf) not in names)
-        try:
-            if loss.requires_grad:
-                with user_code("backpropagating the loss"):
-                    backward(loss)  # checkpoints run what they hold only now
-        finally:
-            outside.put_back()
+        backpropagate(loss, model.parameters())  # checkpoints run what they hold only now
     if not calls.calls:
         return None
     return [

@@ -8,23 +8,24 @@ layers (Du, Hu and Lee, "Algorithmic Regularization in Learning Deep Homogeneous
 from __future__ import annotations
 
 import math
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.autograd import backward
 
 from lrtune.data.nest import example_count
-from lrtune.errors import user_code
+from lrtune.population.forward import Outcome, run_batch
 from lrtune.population.modes import in_mode
-from lrtune.population.program import Outcome, run_batch
 from lrtune.probes.losses.expectation import expectation
+from lrtune.probes.model.hooks import hooked
+from lrtune.probes.parameters.backward import backpropagate, dense
 from lrtune.random_state import seeded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from torch import Tensor
 
@@ -102,9 +103,7 @@ def _flow(sample: Sample, model: nn.Module) -> GradientFlow | None:
             outcome.output.register_hook(  # type: ignore[no-untyped-call]
                 lambda gradient: above.append(_norm(gradient))
             )
-        with user_code("backpropagating the loss"):
-            # Into .grad, which reentrant checkpoints need; autograd.grad is refused by them.
-            backward(outcome.scalar)
+        backpropagate(outcome.scalar, model.parameters())
     layers = _layers(model, order, norms)
     if not layers or not all(map(math.isfinite, norms.values())):
         return None
@@ -117,34 +116,29 @@ def _flow(sample: Sample, model: nn.Module) -> GradientFlow | None:
 def _layers(model: nn.Module, order: dict[nn.Module, int], norms: dict[Tensor, float]) -> list[Layer]:
     # Tables stand beside each other and beside other inputs at the entrance: one that matters little is no fading.
     tables = {id(one.weight) for one in model.modules() if isinstance(one, nn.Embedding | nn.EmbeddingBag)}
+    modules = dict(model.named_modules(remove_duplicate=False))  # TorchScript has no get_submodule
     placed = []
     for name, parameter in model.named_parameters():
         if parameter.ndim >= 2 and norms.get(parameter) and id(parameter) not in tables:
-            placed.append((_place(model, name, order), Layer(name, _norm(parameter), norms[parameter])))
+            placed.append((_place(modules, name, order), Layer(name, _norm(parameter), norms[parameter])))
     return [layer for _, layer in sorted(placed, key=lambda pair: pair[0])]  # stable: else as registered
 
 
-def _place(model: nn.Module, name: str, order: dict[nn.Module, int]) -> int:
+def _place(modules: dict[str, nn.Module], name: str, order: dict[nn.Module, int]) -> int:
     """Return when the parameter's module is called, or the nearest around it: a functional forward calls none."""
     path, place = name.split(".")[:-1], 0
     for depth in range(len(path) + 1):
-        place = order.get(model.get_submodule(".".join(path[:depth])), place)
+        place = order.get(modules[".".join(path[:depth])], place)
     return place
 
 
-@contextmanager
-def _call_order(model: nn.Module, order: dict[nn.Module, int]) -> Iterator[None]:
+def _call_order(model: nn.Module, order: dict[nn.Module, int]) -> AbstractContextManager[None]:
     """Number the modules in the order of their first calls."""
 
-    def called(module: nn.Module, _: Any) -> None:
+    def called(_: str, module: nn.Module, *__: Any) -> None:
         order.setdefault(module, len(order))
 
-    handles = [module.register_forward_pre_hook(called) for module in model.modules()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    return hooked(model, pre=called)
 
 
 @contextmanager
@@ -159,27 +153,19 @@ def _norms(model: nn.Module, norms: dict[Tensor, float]) -> Iterator[None]:
 
     before = [(parameter, parameter.grad) for parameter in model.parameters()]
     trainable = [parameter for parameter, _ in before if parameter.requires_grad]
-    handles = [
-        parameter.register_post_accumulate_grad_hook(arrived)  # type: ignore[no-untyped-call]
-        for parameter in trainable
-    ]
-    for parameter in trainable:
-        parameter.grad = None
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as handles:
         for parameter, gradient in before:
-            parameter.grad = gradient
+            handles.callback(setattr, parameter, "grad", gradient)
+        for parameter in trainable:
+            handle = parameter.register_post_accumulate_grad_hook(arrived)  # type: ignore[no-untyped-call]
+            handles.callback(handle.remove)
+            parameter.grad = None
+        yield
 
 
 def _norm(tensor: Tensor) -> float:
     """Return the Euclidean norm, also where the squares would overflow."""
-    tensor = tensor.detach()
-    if tensor.is_sparse:
-        tensor = tensor.coalesce().values()
-    values = tensor.abs().float()
+    values = dense(tensor.detach()).abs().float()
     largest = float(values.max()) if values.numel() else 0.0
     if largest == 0 or not math.isfinite(largest):
         return largest

@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from torch.autograd import backward
 
-from lrtune.errors import user_code
-from lrtune.population.program import run_batch
+from lrtune.population.forward import run_batch
 from lrtune.probes.model.awakened import awaken
-from lrtune.probes.parameters.autograd_graph import KeptTensors, leaves_of
+from lrtune.probes.parameters.backward import backpropagate, dense
 from lrtune.probes.parameters.unit_weights import (
     UnitWeight,
     last_layer_run,
@@ -106,7 +104,6 @@ class _Trial:
     def __init__(self, sample: Sample) -> None:
         self._sample = sample
         self._model = sample.build()
-        self._outside = KeptTensors()
         self._reached: set[str] = set()
         self._awake: dict[str, torch.Tensor] | None = None
         self.in_products: set[str] = set()
@@ -124,22 +121,14 @@ class _Trial:
 
     def _backpropagate(self, model: nn.Module, batch: object) -> None:
         calls: list[nn.Module] = []
-        hooks = recorded_layers(model, calls)
         model.train()
         with seeded(self._sample.seed):
-            loss = run_batch(self._sample.program.task, model, batch).scalar
-            for hook in hooks:
-                hook.remove()
+            with recorded_layers(model, calls):
+                loss = run_batch(self._sample.program.task, model, batch).scalar
             own = {id(parameter): name for name, parameter in model.named_parameters()}
             self.in_products |= {own[key] for key in multiplied(loss) if key in own}
             self.last_layer = last_layer_run(model, calls)
-            self._outside.keep(leaf for leaf in leaves_of(loss) if id(leaf) not in own)
-            try:
-                if loss.requires_grad:
-                    with user_code("backpropagating the loss"):
-                        backward(loss)
-            finally:
-                self._outside.put_back()
+            backpropagate(loss, model.parameters())
 
     def difference(self, weight: UnitWeight, first: torch.Tensor) -> float | None:
         """Return how far the units have come apart, None where the loss does not know them."""
@@ -160,18 +149,14 @@ class _Trial:
             pairs = ((name, one.grad) for name, one in model.named_parameters())
             self._awake = {name: gradient for name, gradient in pairs if gradient is not None}
         gradient = self._awake.get(weight.parameter)
-        return gradient is not None and bool(weight.rows(_dense(gradient)).any())
+        return gradient is not None and bool(weight.rows(dense(gradient)).any())
 
 
 def _descend(parameter: torch.Tensor, gradient: torch.Tensor) -> None:
-    gradient = _dense(gradient)
+    gradient = dense(gradient)
     largest = gradient.abs().max() if gradient.numel() else gradient.new_zeros(())
     if not (largest > 0 and torch.isfinite(largest)):
         return
     direction = gradient / largest  # first, so that squares of tiny gradients do not vanish
-    size = parameter.square().mean().sqrt().clamp(min=_LEAST_SIZE)
-    parameter -= _STEP_SIZE * size * direction / direction.square().mean().sqrt()
-
-
-def _dense(gradient: torch.Tensor) -> torch.Tensor:
-    return gradient.to_dense() if gradient.is_sparse else gradient
+    size = parameter.abs().square().mean().sqrt().clamp(min=_LEAST_SIZE)
+    parameter -= _STEP_SIZE * size * direction / direction.abs().square().mean().sqrt()

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from lrtune.probes.model.hooks import hooked
 from lrtune.probes.parameters.autograd_graph import nodes_behind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 _GATES = {"LSTM": 4, "LSTMCell": 4, "GRU": 3, "GRUCell": 3}  # blocks of rows in a recurrent layer's weight
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -119,13 +121,13 @@ def last_layer_run(model: nn.Module, calls: list[nn.Module]) -> str | None:
     return f"{names[id(calls[-1])]}.weight".lstrip(".") if calls else None
 
 
-def recorded_layers(model: nn.Module, calls: list[nn.Module]) -> list[Any]:
-    """Let every layer note its calls in a list; returns the hooks, to be removed."""
+def recorded_layers(model: nn.Module, calls: list[nn.Module]) -> AbstractContextManager[None]:
+    """Let every layer note its calls in a list, inside the block."""
 
-    def note(module: nn.Module, *_: Any) -> None:
+    def note(_: str, module: nn.Module, *__: Any) -> None:
         calls.append(module)
 
-    return [one.register_forward_hook(note) for one in model.modules() if isinstance(one, _LAYERS)]
+    return hooked(model, post=note, only=lambda _, module: isinstance(module, _LAYERS))
 
 
 def multiplied(loss: torch.Tensor) -> set[int]:

@@ -8,23 +8,21 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from torch.autograd import backward
 
 from lrtune.data.nest import tensors_of
-from lrtune.errors import LrtuneError, user_code
-from lrtune.population.program import run_batch
+from lrtune.errors import LrtuneError
+from lrtune.population.forward import run_batch
+from lrtune.population.outside import modules_of
 from lrtune.probes.parameters.autograd_graph import KeptTensors, is_python_node, leaves_of, nodes_behind
+from lrtune.probes.parameters.backward import backpropagate
 from lrtune.probes.parameters.hidden_tensors import Hidden, hidden_tensors
 from lrtune.random_state import seeded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from lrtune.probes.sample import Sample
 
 _PASSES = 2  # a tensor that two passes share was not made by either
@@ -63,9 +61,10 @@ def unregistered(sample: Sample) -> Unregistered | None:
         return None
     lasting = {key: tensor for key, tensor in passes[0].items() if key in passes[1]}
     # A layer that only one of the batches takes; what the model has put in place of it since was a state.
-    still_there = hidden_tensors(model)
-    for reached in passes:
-        lasting |= {key: leaf for key, leaf in reached.items() if key in hidden and key in still_there}
+    once = {k: leaf for one in passes for k, leaf in one.items() if k in hidden and k not in lasting}
+    if once:
+        still_there = hidden_tensors(model)
+        lasting |= {key: leaf for key, leaf in once.items() if key in still_there}
     return _sorted({key: leaf for key, leaf in lasting.items() if key not in held}, hidden, sample)
 
 
@@ -92,9 +91,9 @@ def _reached(
     reached = {id(node.variable): node.variable for node in nodes if hasattr(node, "variable")}
     if hidden and any(map(is_python_node, nodes)):
         kept = KeptTensors()
-        kept.keep(reached.values())
-        with seeded(sample.seed), user_code("backpropagating the loss"):
-            backward(loss.sum())
+        kept.keep(one.tensor for one in hidden.values())  # also those behind such a node
+        with seeded(sample.seed):
+            backpropagate(loss.sum(), (), kept)
         reached |= {key: one.tensor for key, one in hidden.items() if one.tensor.grad is not None}
         kept.put_back()
     if any("BackwardBackward" in node.name() for node in nodes):  # coordinates of a differential equation
@@ -111,8 +110,9 @@ def _sorted(leaves: dict[int, torch.Tensor], hidden: dict[int, Hidden], sample: 
         for name, part in module.named_modules(prefix=type(module).__name__):
             for own, parameter in part.named_parameters(recurse=False):
                 of_loss.setdefault(id(parameter), (f"{name}.{own}", part))
-    inside = [one for key, one in hidden.items() if key in leaves]
-    # A network in evaluation mode judges and is not meant to learn: features for a perceptual loss, a teacher.
+    # A network in evaluation mode judges and is not meant to learn: features for a perceptual loss, a teacher, which
+    # models hide in a list on purpose.
+    inside = [one for key, one in hidden.items() if key in leaves and one.training]
     beside = {
         k: leaf for k, leaf in leaves.items() if k in of_loss and of_loss[k][1].training and k not in hidden
     }
@@ -126,24 +126,3 @@ def _sorted(leaves: dict[int, torch.Tensor], hidden: dict[int, Hidden], sample: 
         [of_loss[key][0] for key in beside],
         sum(tensor.numel() for tensor in told),
     )
-
-
-def modules_of(function: Any) -> Iterator[nn.Module]:
-    """Yield the modules that a loss or step is, or holds as arguments, defaults, closure, globals or own object."""
-    if isinstance(function, nn.Module):
-        yield function
-    elif isinstance(function, partial):
-        for part in (function.func, *function.args, *function.keywords.values()):
-            yield from modules_of(part)
-    elif hasattr(function, "__code__"):
-        cells = [cell.cell_contents for cell in function.__closure__ or () if _filled(cell)]
-        used = [function.__globals__.get(name) for name in function.__code__.co_names]
-        held = [*cells, *used, *(function.__defaults__ or ()), getattr(function, "__self__", None)]
-        yield from (value for value in held if isinstance(value, nn.Module))
-
-
-def _filled(cell: Any) -> bool:
-    try:
-        return cell.cell_contents is not None
-    except ValueError:  # a name that is bound later
-        return False

@@ -205,3 +205,21 @@ def test_sameness() -> None:
     assert target_sameness(sample_of(F.mse_loss, INPUTS, alike)).alike
     alike[-1] = 2
     assert not target_sameness(sample_of(F.mse_loss, INPUTS, alike)).alike
+
+
+@pytest.mark.parametrize(
+    ("output", "target", "lone"),
+    [
+        pytest.param((8, 1), torch.ones(8, 1), True, id="shares"),
+        pytest.param((8, 1), LABELS % 2, True, id="labels"),
+        pytest.param((8, 1), (LABELS % 2)[:, None], True, id="labels of two dimensions"),
+        pytest.param((8, 1, 5), torch.zeros(8, 5).long(), True, id="a map"),
+        pytest.param((8, 2), LABELS % 2, False, id="two classes"),
+        pytest.param((8, 2, 1), (LABELS % 2)[:, None], False, id="a map of one place"),
+    ],
+)
+def test_a_softmax_over_one_output(output: tuple[int, ...], target: Tensor, lone: bool) -> None:
+    """Cross-entropy of a single class fits in shape and says nothing."""
+    found = misfit(FAMILIES[0], torch.zeros(output), target)
+    assert (found is not None and found.one_class) == lone
+    assert lone or found is None

@@ -12,7 +12,8 @@ from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 import lrtune
 from lrtune.checks.loss import padding_in_mean
-from lrtune.population.program import Outcome
+from lrtune.population.forward import Outcome
+from lrtune.probes.losses import label_weights
 from lrtune.probes.losses.label_weights import LabelWeights, weights_of
 from lrtune.steps.check_init import check_init
 
@@ -70,6 +71,7 @@ def test_ignored_labels() -> None:
             lambda x: F.cross_entropy(x.flatten(0, 1), LABELS.flatten(), label_smoothing=0.1), id="smooth"
         ),
         pytest.param(lambda x: x.square().mean(), id="another loss"),
+        pytest.param(lambda x: -each(x).mean(), id="of the wrong sign"),
         pytest.param(lambda x: each(x).mean() + x.square().mean(), id="a penalty on the logits"),
         pytest.param(lambda x: each(x.detach()).mean(), id="detached"),
     ],
@@ -78,6 +80,20 @@ def test_other_losses_have_no_weights(loss: Callable[[Tensor], Tensor]) -> None:
     """Nothing is claimed of a gradient that is not a weighted cross-entropy's."""
     logits = LOGITS.clone().requires_grad_()
     assert weights_of(Outcome(loss(logits), logits, LABELS)) is None
+
+
+def test_many_labels_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts of a batch give what the whole gives."""
+    found = []
+    for rows in (4096, 7):
+        monkeypatch.setattr(label_weights, "_ROWS", rows)
+        logits = LOGITS.clone().requires_grad_()
+        found.append(weights_of(Outcome(each(logits)[MASK].mean(), logits, LABELS)))
+    whole, parts = found
+    assert whole is not None
+    assert parts is not None
+    assert (parts.counted, parts.entropy) == (whole.counted, whole.entropy) == (COUNTED, whole.entropy)
+    assert parts.total == pytest.approx(whole.total, rel=1e-6)
 
 
 @pytest.mark.parametrize(

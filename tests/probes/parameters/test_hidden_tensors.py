@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -58,3 +59,47 @@ def test_registered_tensors_in_lists_are_fine() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.LSTM(2, 2))
     model.shortcuts = [model[0], model]
     assert hidden_tensors(model) == {}
+
+
+class Closed(Mapping[str, Any]):
+    """A container whose file is closed."""
+
+    def __getitem__(self, key: str) -> Any:
+        raise ValueError("the file is closed")
+
+    def __iter__(self) -> Any:
+        raise ValueError("the file is closed")
+
+    def __len__(self) -> int:
+        return 1
+
+
+def test_containers_that_cannot_be_read() -> None:
+    """They are passed over, and the search goes on."""
+    model = model_with(data=Closed(), layers=[nn.PReLU()])
+    assert [one.path for one in hidden_tensors(model).values()] == ["layers[0].weight"]
+
+
+def test_large_tables_are_not_read_through() -> None:
+    """One limit holds for all that lies in an attribute, and what stands beside a table is still seen."""
+    read = []
+
+    class Row(list[int]):
+        def __iter__(self) -> Any:
+            read.append(1)
+            return super().__iter__()
+
+    table = [[Row(range(40)) for _ in range(40)] for _ in range(200)]
+    model = model_with(inner=nn.Linear(2, 2), both=[table, nn.PReLU()])
+    model.inner.table = table
+    assert [one.path for one in hidden_tensors(model).values()] == ["both[1].weight"]
+    assert len(read) < 300  # of 8000
+
+
+def test_modes() -> None:
+    """Of the module that a tensor lies in."""
+    judge = model_with(scale=torch.ones(1, requires_grad=True)).eval()
+    model = model_with(judge=[judge], part=[nn.PReLU()], bare=torch.ones(1, requires_grad=True)).eval()
+    modes = {one.path: one.training for one in hidden_tensors(model).values()}
+    expected = {"judge[0].weight": False, "judge[0].bias": False, "judge[0].scale": False}
+    assert modes == expected | {"part[0].weight": True, "bare": True}

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -95,3 +97,56 @@ def test_what_a_zero_head_hides_is_left_out_all_the_same() -> None:
     seen = optimizer_steps(sample_of(task))
     assert seen is not None
     assert seen.left_out == ["0.weight", "0.bias"]
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_parameters_that_the_forward_pass_takes_away(kept: bool) -> None:
+    """A name that is gone still stands for the tensor that was trained under it."""
+
+    class Renaming(nn.Linear):
+        def forward(self, inputs: Tensor) -> Tensor:
+            if "weight" in self._parameters:
+                own = self._parameters.pop("weight")
+                self.other = own if kept else None
+                self.plain = [own]
+            return F.linear(inputs, self.plain[0], self.bias)
+
+    seen = optimizer_steps(sample_of(blob_task(model=lambda: Renaming(4, 3))))
+    assert seen is not None
+    assert (seen.held, seen.foreign, seen.moving, seen.still) == (2, 0, 2, [])
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_complex_parameters(plain: bool) -> None:
+    """They are held and move like others."""
+
+    class Waves(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(4, 3, dtype=torch.complex64))
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return (inputs.cfloat() @ self.weight).abs()
+
+    sample = sample_of(blob_task(model=Waves))
+    seen = optimizer_steps(replace(sample, program=replace(sample.program, plain=plain)))
+    assert seen is None if plain else seen is not None and (seen.held, seen.moving) == (1, 1)
+
+
+def test_one_model_at_a_time() -> None:
+    """The first model makes room before a second one is built."""
+    alive: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+    others: list[int] = []
+
+    def build() -> nn.Module:
+        gc.collect()
+        others.append(len(alive))
+        model = nn.Linear(4, 3)
+        alive.add(model)
+        return model
+
+    task = blob_task(model=build, optimizer=lambda m, lr, wd: torch.optim.SGD([m.weight], lr))
+    sample = sample_of(replace(task, loss=lambda o, t: 1e-9 * F.cross_entropy(o, t)))
+    others.clear()
+    assert optimizer_steps(sample) is not None
+    assert others == [0, 0]
