@@ -45,4 +45,4 @@ def test_progress_is_told() -> None:
     notes = Notes()
     settings: dict[str, Any] = {"device": "cpu", "overfit": {"batches": 2, "steps": 25}}
     lrtune.overfit(blob_task(), lrtune.Config(**settings), notes)
-    assert notes.labels == ["overfitting a small sample"]
+    assert notes.labels == ["overfitting a small sample", "examining the untrained model"]

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from lrtune.checks.catalogue import finding
-from lrtune.checks.gradients import listed
+from lrtune.checks.words import listed
 
 if TYPE_CHECKING:
     from lrtune.probes.model.batch_mixing import BatchMixing

@@ -12,6 +12,7 @@ from lrtune.checks.catalogue import finding
 
 if TYPE_CHECKING:
     from lrtune.probes.data.examples import NotFinite
+    from lrtune.probes.data.target_values import Answers
     from lrtune.probes.losses.loss_family import LossFamily
     from lrtune.results import Finding
 
@@ -107,6 +108,11 @@ def target_out_of_range(
     return _outside(labels, 0, classes - 1, f"the model's output has {classes} classes")
 
 
+def answers_out_of_range(seen: Answers) -> Finding | None:
+    """The answers to a recognised loss of yes and no lie in 0 to 1, too."""
+    return target_out_of_range(seen.family, 2, seen.targets, ignore=-100)
+
+
 def _outside(
     values: torch.Tensor, low: int, high: float, because: str, fix: str | None = None
 ) -> Finding | None:
@@ -124,6 +130,7 @@ def _outside(
 # What torch's losses say of targets that they do not take, called somewhere inside a step.
 _REFUSALS = (
     (r"Target -?\d+ is out of bounds", "target-out-of-range"),
+    (r"can't be cast to the desired output type (Long|Int|Bool)", "target-dtype"),
     (r"all elements of target should be between 0 and 1", "target-out-of-range"),
     (r"Expected input batch_size \(\d+\) to match target batch_size", "target-shape-mismatch"),
     (

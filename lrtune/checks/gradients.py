@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lrtune.checks.catalogue import finding
+from lrtune.checks.words import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from lrtune.probes.initialisation import Gradients
     from lrtune.probes.parameters.gradient_flow import GradientFlow
     from lrtune.results import Finding
 
-_NAMED = 4  # parameters listed in a message before "and N more"
 # The lowest layers' effect on the loss, of the largest effect: at least 2e-3 in 88 healthy programs
 # (the least in 12 layers of torch's default for ReLU), at most 1.6e-5 in sigmoid networks of 8 layers and more.
 _LEAST_FLOW = 5e-5
@@ -111,13 +109,3 @@ def exploding_gradient(seen: GradientFlow) -> Finding | None:
     if seen.output and strongest < _SMALL_GAIN * seen.output:
         fix = f"Scale the loss: it is steep at the output already, with a gradient of norm {seen.output:.1e} there."
     return finding("exploding-gradient", message, effect, f"<= {_LARGEST_EFFECT:g}", fix)
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return the first few names, and how many more there are.
-
-    >>> listed(["a", "b", "c", "d", "e", "f"])
-    'a, b, c, d and 2 more'
-    """
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from lrtune.checks.catalogue import finding
+from lrtune.checks.words import in_model
 
 if TYPE_CHECKING:
     from lrtune.probes.initialisation import InitialLoss
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 OUTPUT_STD = 1.5  # of a healthy model's outputs, at most: default initialisations stay below 1
 STANDARD_ERRORS = 3.0
+SHARPEST = 100.0  # of logits under a loss that nothing is known of: CLIP clips its scale there (Radford et al., 2021)
 FIXED_SCALE = 64.0  # the largest constant in use that multiplies cosines (Deng et al., "ArcFace", 2019)
 LOW_SHARE = 0.9  # of the best constant's loss: below it the model knows something of the targets
 GIVEN_TOLERANCE = 0.1  # relative, around the user's expected_initial_loss
@@ -96,7 +98,7 @@ def _told_spread(seen: InitialLoss) -> str:
     if seen.output_std is None:
         return ""
     if seen.spread.explained is not None:
-        where = f" in {seen.last_layer}" if seen.last_layer else ""
+        where = f" in {in_model(seen.last_layer)}" if seen.last_layer else ""
         return (
             f" The logits{where} have a standard deviation of {seen.output_std:.3g} within a row, which alone "
             f"explains about {seen.spread.explained:.3g} of it."
@@ -116,7 +118,7 @@ def _scaled_down(seen: InitialLoss) -> str | None:
         factor /= max(seen.spread.target_size, 1.0)
     if factor <= OUTPUT_STD:
         return None
-    layer = seen.last_layer or "layer"
+    layer = in_model(seen.last_layer) if seen.last_layer else "layer"
     return (
         f"Scale the last layer down by about {factor:.2g} (for instance {layer}.weight.data.div_({factor:.2g})), "
         "or normalise the inputs."
@@ -180,8 +182,10 @@ def expectation_unknown(seen: InitialLoss, told: bool = False) -> Finding | None
 def outputs_enormous(seen: InitialLoss) -> Finding | None:
     """Under a loss that nothing is known of, outputs are at least no hundred times what any target is."""
     size = seen.spread.target_size
-    if seen.expectation is not None or size is None or seen.output_std is None:
+    if seen.expectation is not None or seen.output_std is None:
         return None
+    if size is None:
+        return _logits_enormous(seen, seen.output_std)
     ratio = seen.output_std / max(size, 1.0)
     if ratio <= WIDE:
         return None
@@ -190,6 +194,16 @@ def outputs_enormous(seen: InitialLoss) -> Finding | None:
         f"{ratio:.2g} times what their targets (root mean square {size:.3g}) ask for."
     )
     return finding("initial-loss-high", message, ratio, f"<= {WIDE:g}", _scaled_down(seen))
+
+
+def _logits_enormous(seen: InitialLoss, std: float) -> Finding | None:
+    if std <= SHARPEST:
+        return None
+    message = (
+        f"The untrained model's outputs have a standard deviation of {std:.3g}; the sharpest temperatures in use give "
+        f"{SHARPEST:g}."
+    )
+    return finding("initial-loss-high", message, std, f"<= {SHARPEST:g}", _scaled_down(seen))
 
 
 def _noise(seen: InitialLoss) -> float:

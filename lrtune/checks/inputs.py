@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lrtune.checks.catalogue import finding
+from lrtune.checks.words import in_model
 
 if TYPE_CHECKING:
     from lrtune.probes.data.duplicates import Duplicates
@@ -95,8 +96,10 @@ def input_not_normalised(seen: Inputs) -> Finding | None:
     faults = [fault for fault in faults if fault]
     if not faults:
         return None
-    layer = f"{columns.layer} ({columns.kind})" if columns.layer else f"The model ({columns.kind})"
-    message = f"{layer} is the first layer, and what it receives is not normalised: {'; '.join(faults)}."
+    message = (
+        f"What the first layer, {in_model(columns.layer)} ({columns.kind}), receives is not normalised: "
+        f"{'; '.join(faults)}."
+    )
     if not columns.comparable:
         fix = "Subtract each channel's mean and divide by its deviation, both taken over the training data."
     else:

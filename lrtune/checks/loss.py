@@ -20,6 +20,7 @@ STRAIGHT = (
 )
 
 FULL = 0.98  # of the labels: what few leave out makes no difference worth a word
+FEWEST_LABELS = 4  # a sum of fewer may be a factor that is meant
 SHARE_MATCH = 0.01  # relative: nothing else makes the weights add up to just the share of labels that count
 
 
@@ -47,6 +48,17 @@ def loss_not_mean(seen: LossReduction) -> Finding | None:
         f"it and its gradients are larger than the mean's by a factor of {factor}."
     )
     return finding("loss-not-mean", message, seen.twice, "1")
+
+
+def labels_summed(seen: LabelWeights) -> Finding | None:
+    """The weights of the labels add up to 1, and not to their number."""
+    if seen.counted < FEWEST_LABELS or abs(seen.total / seen.counted - 1) > SHARE_MATCH:
+        return None
+    message = (
+        f"The losses of {seen.counted:,} labels are added up: the loss and its gradients are larger than the "
+        f"mean's by a factor of {seen.counted:,}."
+    )
+    return finding("loss-not-mean", message, seen.total, "1")
 
 
 def padding_in_mean(seen: LabelWeights) -> Finding | None:

@@ -6,7 +6,7 @@ import statistics
 from typing import TYPE_CHECKING
 
 from lrtune.checks.catalogue import finding
-from lrtune.checks.gradients import listed
+from lrtune.checks.words import listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,7 +109,7 @@ def parameter_not_in_optimizer(seen: OptimizerSteps) -> Finding | None:
         f"{count} of {seen.trainable} trainable parameters have a gradient and are in no group of the "
         f"{seen.optimizer}: {listed(seen.left_out)}."
     )
-    fix = f"Add {listed(seen.left_out)} to a parameter group, or freeze them with requires_grad_(False)."
+    fix = "Add them to a parameter group, or freeze them with requires_grad_(False)."
     return finding("parameter-not-in-optimizer", message, count, "0", fix=fix)
 
 

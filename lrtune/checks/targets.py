@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from lrtune.checks.catalogue import finding
 
 if TYPE_CHECKING:
+    from lrtune.probes.data.class_counts import Labels
     from lrtune.probes.data.target_shapes import Misfit
-    from lrtune.probes.data.target_values import Column, Labels, Same
+    from lrtune.probes.data.target_values import Column, Same
     from lrtune.results import Finding
 
 LARGE, SMALL = 10.0, 0.01  # of the targets' standard deviation; see target-not-normalised in the catalogue

@@ -45,7 +45,7 @@ class InitialLoss:
         output_std: Standard deviation of the outputs, of logits around their row's mean; None without a tensor.
         expectation: What theory says, None where it says nothing.
         spread: More of the outputs.
-        last_layer: How the layer is written that gave the outputs, None where it cannot be told.
+        last_layer: Name of the layer that gave the outputs, None where it cannot be told.
         batch_size: Examples in a batch.
         kind: Of the loss's targets, None where the loss is unknown.
         compares: Whether each example's answer is another example, which may be alike before any training.
@@ -100,15 +100,18 @@ def initial_loss(program: Program, model: torch.nn.Module, batches: Sequence[Any
         batches: At least one.
         seed: Of dropout's random stream.
     """
-    losses, pairs, weights, kept = [], [], [], 0
+    losses, weights, counts, kept = [], [], [], 0
+    pairs: list[tuple[Any, Any]] = []
     with seeded(seed), in_mode(model, training=True), torch.no_grad(), watched(model) as layer:
         for batch in batches:
             outcome = run_batch(program.task, model, batch)
             losses.append(float(outcome.scalar))
-            if kept <= _KEPT_BYTES:
-                pairs.append((outcome.output, outcome.target))
-                kept += byte_count(pairs[-1])
             weights.append(example_count(batch))
+            pair = (outcome.output, outcome.target)
+            if kept <= _KEPT_BYTES and _alike(pair, (pairs or [pair])[0]):
+                pairs.append(pair)
+                counts.append(weights[-1])
+                kept += byte_count(pair)
     with seeded(seed), in_mode(model, training=False), torch.no_grad():
         eval_losses = [float(run_batch(program.task, model, batch).scalar) for batch in batches]
     own = program.task.loss
@@ -121,14 +124,21 @@ def initial_loss(program: Program, model: torch.nn.Module, batches: Sequence[Any
         batch_losses=losses,
         examples=sum(weights),
         output_std=spread.std,
-        expectation=_expectation(family, own, pairs, weights)
-        or _of_weights(program, model, batches[0], seed),
+        expectation=_expectation(family, own, pairs, counts) or _of_weights(program, model, batches[0], seed),
         spread=spread,
         last_layer=layer.of(outcome.output),
         batch_size=sum(weights) / len(weights),
         kind=None if family is None else family.kind,
         compares=compares_examples(*pairs[0]),
     )
+
+
+def _alike(pair: tuple[Any, Any], first: tuple[Any, Any]) -> bool:
+    """Say whether a batch's output has the rows of the first one's: a short batch of pairs has fewer classes."""
+    output, other = pair[0], first[0]
+    if not (isinstance(output, torch.Tensor) and isinstance(other, torch.Tensor)):
+        return True
+    return output.ndim == other.ndim and (output.ndim != 2 or output.shape[1] == other.shape[1])
 
 
 def gradients(model: torch.nn.Module, outcomes: Iterable[Outcome]) -> Gradients:
@@ -208,7 +218,7 @@ def _expectation(
     output, target = pairs[0]
     if own is not None and declared_family(own) is None and family.kind == "classes":
         own = own if sign_of(own, output, target) >= 0 else None  # a turned sign is told by the reference
-    return expectation(family, own, pairs, weights[: len(pairs)])
+    return expectation(family, own, pairs, weights)
 
 
 def _weighted_mean(values: list[float], weights: list[int]) -> float:

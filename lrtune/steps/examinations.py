@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lrtune.checks import activations as activation_checks
 from lrtune.checks import behaviour as behaviour_checks
+from lrtune.checks import examples as example_checks
 from lrtune.checks import gradients as gradient_checks
 from lrtune.checks import inputs as input_checks
 from lrtune.checks import leakage as leakage_checks
@@ -21,12 +22,13 @@ from lrtune.checks import parameters as parameter_checks
 from lrtune.checks import targets as target_checks
 from lrtune.errors import LrtuneError
 from lrtune.probes.data.causality import causality
+from lrtune.probes.data.class_counts import label_counts
 from lrtune.probes.data.duplicates import duplicates
 from lrtune.probes.data.inputs import inputs
 from lrtune.probes.data.leakage import leak
 from lrtune.probes.data.order import order
 from lrtune.probes.data.target_shapes import own_misfit
-from lrtune.probes.data.target_values import label_counts, target_sameness, target_scale
+from lrtune.probes.data.target_values import answers, target_sameness, target_scale
 from lrtune.probes.losses.label_weights import label_weights
 from lrtune.probes.losses.loss_reduction import loss_reduction
 from lrtune.probes.losses.output_kind import output_kind
@@ -98,6 +100,7 @@ EXAMINATIONS: tuple[Examination, ...] = (
     Examination("target shapes", own_misfit, (target_checks.target_shape_mismatch,)),
     Examination("target scale", target_scale, (target_checks.target_not_normalised,)),
     Examination("target values", target_sameness, (target_checks.constant_target,)),
+    Examination("answers of yes and no", answers, (example_checks.answers_out_of_range,)),
     Examination("class shares", label_counts, (target_checks.class_imbalance,)),
     Examination(
         "activations", activations, (activation_checks.dead_units, activation_checks.saturated_units)
@@ -120,7 +123,9 @@ EXAMINATIONS: tuple[Examination, ...] = (
     Examination("gradient flow", awake_gradient_flow, (gradient_checks.vanishing_gradient,)),
     Examination("gradient size", first_gradient_flow, (gradient_checks.exploding_gradient,)),
     Examination("loss of repeated batches", loss_reduction, (loss_checks.loss_not_mean,)),
-    Examination("weights of the labels", label_weights, (loss_checks.padding_in_mean,)),
+    Examination(
+        "weights of the labels", label_weights, (loss_checks.labels_summed, loss_checks.padding_in_mean)
+    ),
     Examination("what reaches the loss", output_kind, (loss_checks.double_softmax,), wiring=True),
     Examination("use of the input", input_use, (behaviour_checks.input_ignored,)),
     Examination("independence of examples", batch_mixing, (behaviour_checks.batch_mixing,), wiring=True),

@@ -553,3 +553,38 @@ def test_a_bug_in_an_examination_costs_one_measurement(monkeypatch: pytest.Monke
     assert [one.skipped for one in done] == ["KeyError: 'x'", "nothing to measure"]
     assert len(notes) == 1
     assert "broken" in notes[0]
+
+
+def test_recognised_answers_of_yes_and_no() -> None:
+    """A binary loss in a wrapper of the user's own gets its range checked as torch's own does."""
+    data = TensorDataset(torch.randn(64, 4, generator=generator(0)), 2.0 * torch.randint(2, (64, 3)) - 1)
+    task = blob_task(
+        train=data, val=None, metrics={}, loss=lambda o, t: F.binary_cross_entropy_with_logits(o, t)
+    )
+    assert codes(checked(task))[0] == "target-out-of-range"
+
+
+def test_logits_far_sharper_than_any_in_use() -> None:
+    """A loss that nothing is known of is still judged by the size of what goes into it."""
+
+    def both_ways(output: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(output, target) + output.logsumexp(0).mean() / 7
+
+    model = lambda: nn.Sequential(mlp(), nn.Linear(3, 3))  # noqa: E731 - a factory in a line
+    sharp = blob_task(model=lambda: Scaled(model(), 2000.0), loss=both_ways)
+    assert "initial-loss-high" in codes(checked(sharp))
+    assert "initial-loss-high" not in codes(
+        checked(blob_task(model=lambda: Scaled(model(), 20.0), loss=both_ways))
+    )
+
+
+class Scaled(nn.Module):
+    """A net whose outputs are multiplied."""
+
+    def __init__(self, net: nn.Module, scale: float) -> None:
+        super().__init__()
+        self.net, self.scale = net, scale
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the product."""
+        return self.scale * self.net(inputs)

@@ -1,30 +1,42 @@
-"""What the targets of the sample are: their scale, whether they differ at all, how often each label occurs."""
+"""What the targets of the sample are: their scale, their range, and whether they differ at all."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils.data import WeightedRandomSampler
 
-from lrtune.data.nest import example_count, tensors_of
+from lrtune.data.nest import tensors_of
 from lrtune.population.forward import split_pair
 from lrtune.probes.data.batch_parts import is_target
 from lrtune.probes.losses.loss_behaviour import drawn_like, quiet
-from lrtune.probes.losses.loss_family import declared_family, ignored_index
-from lrtune.probes.losses.loss_settings import weighs_classes
+from lrtune.probes.losses.loss_family import declared_family
 from lrtune.probes.losses.same_number import same
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from lrtune.probes.losses.loss_family import LossFamily
     from lrtune.probes.sample import Sample
 
 _COLUMNS = 64  # of a target that are judged one by one; more are pixels
 _NARROW = 1e-3  # of the widest column's deviation: below it a column is constant
 _FURTHER = 100  # batches read past the sample before targets are called alike: data may be sorted
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Targets of a loss of yes and no.
+
+    Attributes:
+        family: The loss.
+        targets: Of the sample, `[numbers]`.
+    """
+
+    family: LossFamily
+    targets: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -61,28 +73,13 @@ class Same:
     value: str
 
 
-@dataclass(frozen=True)
-class Labels:
-    """How often each label occurs.
-
-    Attributes:
-        counts: Examples of each class that is there.
-        weighed: What the loss makes of one example of a class, beside the most frequent one's.
-        compensated: Whether the loss was given class weights, or the loader draws with weights.
-    """
-
-    counts: dict[int, int]
-    weighed: dict[int, float] = field(default_factory=dict)
-    compensated: bool = False
-
-
 # --- scale --------------------------------------------------------------------------------------------------------
 
 
 def target_scale(sample: Sample) -> list[Column] | None:
     """Measure the columns that vary of a regression's targets, None for counts, labels and unknown losses."""
     family = sample.family
-    targets = _tensors(sample.targets)
+    targets = tensors_or_none(sample.targets)
     first = sample.first.output
     if family is None or family.kind != "regression" or family.counts or targets is None:
         return None
@@ -109,7 +106,8 @@ def _columns(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
     return torch.cat([one.detach().cpu().double().reshape(-1, width) for one in tensors])
 
 
-def _tensors(targets: Sequence[Any]) -> list[torch.Tensor] | None:
+def tensors_or_none(targets: Sequence[Any]) -> list[torch.Tensor] | None:
+    """Return the targets of all batches, None unless each is a tensor that holds something."""
     found = [one for one in targets if isinstance(one, torch.Tensor) and one.ndim and one.numel()]
     return found if found and len(found) == len(targets) else None
 
@@ -125,7 +123,7 @@ def target_sameness(sample: Sample) -> Same | None:
     """
     if sample.program.task.loss is None and _made_by_step(sample):
         return None
-    targets = _tensors(sample.targets)
+    targets = tensors_or_none(sample.targets)
     if targets is None or (declared_family(sample.program.task.loss) is None and not _depends(sample)):
         return None
     reference = targets[0][:1]
@@ -195,58 +193,11 @@ def _depends(sample: Sample) -> bool:
 # --- classes ------------------------------------------------------------------------------------------------------
 
 
-def label_counts(sample: Sample) -> Labels | None:
-    """Count labels, None unless each example has one and the loss is a known one over classes or of yes and no."""
-    targets = _tensors(sample.targets)
-    family = sample.family
-    if targets is None or family is None or family.kind == "regression":
+def answers(sample: Sample) -> Answers | None:
+    """Return the targets of a loss of yes and no that is recognised by its number; named ones are judged before."""
+    family, targets = sample.family, tensors_or_none(sample.targets)
+    if family is None or targets is None or family.kind != "binary":
         return None
-    if not all(_one_each(target, batch) for target, batch in zip(targets, sample.batches, strict=False)):
+    if declared_family(sample.program.task.loss) is not None:
         return None
-    task = sample.program.task
-    labels = torch.cat([target.flatten() for target in targets]).cpu()
-    if labels.is_floating_point() and not bool(((labels == 0) | (labels == 1)).all()):
-        return None
-    labels = labels.long()
-    labels = labels[labels != ignored_index(task.loss)]
-    values, counts = torch.unique(labels, return_counts=True)
-    sampler = getattr(task.train, "sampler", None)
-    compensated = weighs_classes(task.loss) or isinstance(sampler, WeightedRandomSampler)
-    table = dict(zip(values.tolist(), counts.tolist(), strict=True))
-    return Labels(table, _weights(sample, table), compensated)
-
-
-def _one_each(target: torch.Tensor, batch: Any) -> bool:
-    return target.numel() == len(target) == example_count(batch)
-
-
-def _weights(sample: Sample, counts: dict[int, int]) -> dict[int, float]:
-    """Return by how much the loss of the user's own pulls at one example of the rarest class and the commonest.
-
-    The gradient of a class's own logit, summed over its examples at outputs of zero, goes with its weight.
-    """
-    own = sample.program.task.loss
-    if own is None or declared_family(own) is not None or len(counts) < 2:
-        return {}
-    wanted = (max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__))
-    pulls: dict[int, float] = {}
-    for batch, target in zip(sample.batches, sample.targets, strict=False):
-        if set(wanted) <= set(target.flatten().long().tolist()):
-            pulls = _pulls(own, sample.run(sample.model, batch, training=True).output, target, wanted)
-            break
-    most, least = (pulls.get(label, 0.0) for label in wanted)
-    return {wanted[1]: least / most} if most > 0 and least > 0 else {}
-
-
-def _pulls(own: Any, output: Any, target: torch.Tensor, wanted: tuple[int, int]) -> dict[int, float]:
-    if not isinstance(output, torch.Tensor):
-        return {}
-    try:
-        with torch.enable_grad():
-            zeros = torch.zeros_like(output, requires_grad=True)
-            (gradient,) = torch.autograd.grad(own(zeros, target.clone()), zeros)
-    except Exception:  # the user's code on outputs that no model of theirs gave: it may raise anything
-        return {}
-    rows = gradient.detach().reshape(len(target), -1).abs().amax(1).cpu()
-    labels = target.flatten().long().cpu()
-    return {label: float(rows[labels == label].mean()) for label in wanted}
+    return Answers(family, torch.cat([target.flatten() for target in targets]))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -144,7 +145,8 @@ def _loss_of(
     for dtype in (torch.float32, output.dtype) if half else (output.dtype,):
         constant = row.to(dtype).to(output.device).expand(output.shape)
         try:
-            with torch.no_grad():
+            with torch.no_grad(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what it says of a constant is no news
                 # Copies: what a loss does in place must not reach the next one.
                 return float(loss(constant.clone(memory_format=torch.contiguous_format), target.clone()))
         except Exception:  # the user's code on outputs that no model of theirs gave: it may raise anything

@@ -93,12 +93,10 @@ class LastLayer:
         self.numbers = 0
 
     def of(self, output: Any) -> str | None:
-        """Return how the layer is written, such as `model.head` or `model[2]`, if the output can be its own."""
+        """Return the layer's name if the output can be its own."""
         if self.name is None or not isinstance(output, torch.Tensor) or output.numel() != self.numbers:
             return None
-        return "model" + "".join(
-            f"[{part}]" if part.isdigit() else f".{part}" for part in self.name.split(".")
-        )
+        return self.name
 
 
 @contextmanager

@@ -114,7 +114,8 @@ def _may_be_time_first(batch: Any) -> bool:
 def _variants(batch: Any, dimension: int) -> tuple[Any, Any, list[int]]:
     """Return two batches that share the examples of the given numbers and no other."""
     count = next(one.shape[dimension] for one in _with_rows(batch) if one.ndim > dimension)
-    kept = sorted({0, count // 2, count - 1}) if count > 4 else [count - 1]
+    # Neither the first nor the last, which are what a wrong index as a rule takes for everyone.
+    kept = sorted({1, count // 2, count - 2}) if count > 4 else [count // 2]
     first = next(row for row in range(count) if row not in kept)
     donors = first, farthest(batch, first, dimension)
     batches = [

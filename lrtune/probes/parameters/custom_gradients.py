@@ -92,7 +92,7 @@ def _custom_functions() -> Iterator[type[Function]]:
         kind = waiting.pop()
         waiting += [one for one in kind.__subclasses__() if one not in seen]
         seen.add(kind)
-        if kind.__module__.partition(".")[0] != "torch" and "forward" in vars(kind):
+        if kind.__module__.partition(".")[0] != "torch" and kind.forward is not Function.forward:
             yield kind
 
 
@@ -117,14 +117,17 @@ class _Recorded:
     @contextmanager
     def listening(self, kinds: list[type[Function]]) -> Iterator[None]:
         """Record calls in a block: `forward` is looked up at each call, wherever `apply` has been bound."""
-        originals = {kind: vars(kind)["forward"] for kind in kinds}
-        for kind, original in originals.items():
-            kind.forward = staticmethod(self._recording(kind, getattr(original, "__func__", original)))  # type: ignore[method-assign]
+        originals = {kind: vars(kind).get("forward") for kind in kinds}  # None where it is inherited
+        for kind, forward in [(kind, kind.forward) for kind in kinds]:
+            kind.forward = staticmethod(self._recording(kind, forward))  # type: ignore[method-assign]
         try:
             yield
         finally:
             for kind, original in originals.items():
-                kind.forward = original  # type: ignore[method-assign]
+                if original is None:
+                    del kind.forward
+                else:
+                    kind.forward = original  # type: ignore[method-assign]
 
     def _recording(self, kind: type[Function], forward: Any) -> Any:
         # Functions with a setup_context of their own get no context in forward.

@@ -7,11 +7,13 @@ stands still, rounding is ruled out (steps at a rate that no rounding swallows) 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 
+from lrtune.errors import UserCodeError
 from lrtune.probes.parameters.optimizer_trial import Trial
 
 if TYPE_CHECKING:
@@ -63,7 +65,8 @@ def optimizer_steps(sample: Sample) -> OptimizerSteps | None:
     if suspects and (rate := trial.surer_rate(suspects)) > _RATE:
         trial.free()
         again = Trial(sample, rate)
-        again.run()
+        with suppress(UserCodeError):  # at such a rate a program may well refuse its own numbers
+            again.run()
         suspects = [name for name in suspects if name not in again.moved]
     return _told(trial, suspects)
 

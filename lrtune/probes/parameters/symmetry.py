@@ -23,7 +23,7 @@ from lrtune.probes.parameters.unit_weights import (
     multiplied,
     own_weights,
     recorded_layers,
-    zero_tables,
+    tables,
 )
 from lrtune.random_state import seeded
 
@@ -74,9 +74,10 @@ class Symmetry:
 def symmetry(sample: Sample) -> Symmetry:
     """Look for equal units, and where there are any train a model of their own for a few steps."""
     parameters = dict(sample.model.named_parameters())
+    embedded = list(tables(sample.model))
     weights = [
         (one, parameters[one.parameter].detach())
-        for one in (*layer_weights(sample.model), *zero_tables(sample.model), *own_weights(sample.model))
+        for one in (*layer_weights(sample.model), *embedded, *own_weights(sample.model))
         if parameters[one.parameter].is_floating_point()
     ]
     equal = [(one, value) for one, value in weights if _all_equal(one.rows(value))]
@@ -86,7 +87,7 @@ def symmetry(sample: Sample) -> Symmetry:
     trial.train()
     found = []
     for one, value in equal:
-        if one.of_layer or one.parameter in trial.in_products:
+        if one.of_layer or one in embedded or one.parameter in trial.in_products:
             difference = trial.difference(one, value)
             units, weight = len(one.rows(value)), float(value.abs().max())
             output = one.parameter == trial.last_layer

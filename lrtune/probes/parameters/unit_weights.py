@@ -77,13 +77,12 @@ def layer_weights(model: nn.Module) -> Iterator[UnitWeight]:
                 yield from _of_layer(module, name, full)
 
 
-def zero_tables(model: nn.Module) -> Iterator[UnitWeight]:
-    """Yield the embeddings that begin at zero: fine where other factors open them, stuck where all factors are zero."""
+def tables(model: nn.Module) -> Iterator[UnitWeight]:
+    """Yield the embeddings, whose units are their columns: the data tell rows apart, and nothing else does columns."""
     for prefix, module in model.named_modules():
         if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.weight.requires_grad:
             full = f"{prefix}.weight".lstrip(".")
-            if min(module.weight.shape) >= 2 and not bool(module.weight.any()):
-                yield UnitWeight(full, full)
+            yield UnitWeight(full, full, axis=1, of_layer=False)
 
 
 def _of_layer(module: nn.Module, name: str, full: str) -> Iterator[UnitWeight]:

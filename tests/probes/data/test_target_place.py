@@ -12,9 +12,9 @@ from torch.utils.data import DataLoader, TensorDataset
 import lrtune
 from lrtune.checks.order import unshuffled_batches
 from lrtune.probes.data import order as order_module
+from lrtune.probes.data.class_counts import label_counts
 from lrtune.probes.data.duplicates import duplicates
 from lrtune.probes.data.order import order
-from lrtune.probes.data.target_values import label_counts
 from lrtune.probes.sample import Sample
 
 TABLE, LABELS = torch.randn(320, 4, generator=generator(0)), torch.arange(320) // 110

@@ -14,8 +14,9 @@ from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 from torch.utils.data import TensorDataset
 
 import lrtune
+from lrtune.probes.data.class_counts import label_counts
 from lrtune.probes.data.target_shapes import broadcast, broadcast_target, misfit
-from lrtune.probes.data.target_values import label_counts, target_sameness, target_scale
+from lrtune.probes.data.target_values import target_sameness, target_scale
 from lrtune.probes.losses.loss_behaviour import sign_of, told_family
 from lrtune.probes.losses.loss_family import FAMILIES, declared_family
 from lrtune.probes.losses.loss_settings import setting, weighs_classes
@@ -142,7 +143,7 @@ def test_the_last_layer() -> None:
     model = mlp()
     with watched(model) as layer:
         output = model(torch.zeros(2, 4))
-    assert layer.of(output) == "model[2]"
+    assert layer.of(output) == "2"
     assert layer.of(output[:, :1]) is None
     assert not any(module._forward_hooks for module in model.modules())
 

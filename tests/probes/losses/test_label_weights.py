@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 import lrtune
-from lrtune.checks.loss import padding_in_mean
+from lrtune.checks.loss import labels_summed, padding_in_mean
 from lrtune.population.forward import Outcome
 from lrtune.probes.losses import label_weights
 from lrtune.probes.losses.label_weights import LabelWeights, weights_of
@@ -150,3 +150,17 @@ def test_a_step_with_a_mask_of_its_own(seed: int) -> None:
     assert healthy.summary["expected_high"] == pytest.approx(math.log(6), rel=1e-4)
     assert codes(check_init(context_of(tagging(gain=5.0), seed=seed))) == ["initial-loss-high"]
     assert codes(check_init(context_of(tagging(all_in_mean=True), seed=seed)))[0] == "loss-not-mean"
+
+
+@pytest.mark.parametrize(
+    ("total", "counted", "told"),
+    [
+        pytest.param(30.0, 30, True, id="sum"),
+        pytest.param(1.0, 30, False, id="mean"),
+        pytest.param(6.0, 30, False, id="a mean over some dimensions"),
+        pytest.param(2.0, 2, False, id="too few labels to tell"),
+    ],
+)
+def test_labels_summed(total: float, counted: int, told: bool) -> None:
+    """Weights that add up to the number of labels are those of a sum."""
+    assert (labels_summed(LabelWeights(total, counted, counted, 4, 1.0)) is not None) == told

@@ -4,13 +4,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from programs import context_of, generator
+from programs import blob_task, codes, context_of, generator
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 import lrtune
 from lrtune.probes.model.batch_mixing import BatchMixing, batch_mixing
 from lrtune.probes.sample import Sample
+from lrtune.steps.check_init import check_init
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,3 +68,18 @@ def test_a_number_beside_rows(mixes: bool) -> None:
 
     batch = {"t": torch.tensor(0.5), "x": WAVES, "y": torch.randint(3, (7, 6), generator=generator(1))}
     assert (measured(Model, [batch] * 4, step) is not None) == mixes
+
+
+@pytest.mark.parametrize("row", [0, -1], ids=["first", "last"])
+def test_one_example_answers_for_all(row: int) -> None:
+    """An index that takes the first or the last example's features for everyone's is mixing."""
+
+    class Indexed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 3)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return self.layer(inputs[row]).expand(len(inputs), 3)
+
+    assert "batch-mixing" in codes(check_init(context_of(blob_task(model=Indexed))))

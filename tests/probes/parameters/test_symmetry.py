@@ -139,3 +139,21 @@ def test_tables_of_zeros(zeros: int, stuck: bool) -> None:
     """One factor of zeros opens at the first step; where both are zero neither ever does."""
     seen = symmetry(sample_of(lambda: Factors(zeros)))
     assert (symmetric_init(seen) is not None) == stuck
+
+
+def test_tables_of_equal_columns() -> None:
+    """Where all columns of both factors are equal they stay so; the data tell rows apart, nothing does columns."""
+
+    class Rated(Factors):
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return super().forward(inputs).sum(1, keepdim=True) * torch.arange(3)
+
+    def equal(spread: float) -> nn.Module:
+        model = Rated(0)
+        for table in model.tables:
+            nn.init.constant_(table.weight, 0.1)
+            table.weight.data += spread * torch.arange(3)
+        return model
+
+    assert symmetric_init(symmetry(sample_of(lambda: equal(0.0)))) is not None
+    assert symmetric_init(symmetry(sample_of(lambda: equal(0.1)))) is None
