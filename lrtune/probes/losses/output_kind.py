@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from lrtune.probes.model.hooks import hooked
+
 if TYPE_CHECKING:
     from lrtune.probes.sample import Sample
 
@@ -27,6 +29,9 @@ _SHAPES = (
 )  # fmt: skip
 _SUM = 1e-3  # how far sums of probabilities are from 1: half precision keeps three digits
 _NODES = 100_000  # of a graph that are looked at; nets of thousands of layers have fewer
+
+
+_SQUASHES = (nn.Softmax, nn.Sigmoid, nn.Softmax2d)
 
 
 @dataclass(frozen=True)
@@ -52,16 +57,8 @@ def output_kind(sample: Sample) -> OutputKind | None:
     """Look at the graph of the first batch's loss, and at its output where the loss is softmax cross-entropy."""
     model = sample.model
     noted: dict[str, torch.Tensor] = {}
-    handles = [
-        module.register_forward_hook(_note(noted, name))
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Softmax | nn.Sigmoid | nn.Softmax2d)
-    ]
-    try:
+    with hooked(model, post=_note(noted), only=lambda name, module: isinstance(module, _SQUASHES)):
         outcome = sample.run(model, sample.batches[0], training=True, graph=True)
-    finally:
-        for handle in handles:
-            handle.remove()
     found = _in_graph(outcome.loss.grad_fn)
     output, target = outcome.output, outcome.target
     dimension = None
@@ -111,8 +108,8 @@ def _by_values(family: str, output: torch.Tensor, dimension: int) -> tuple[str, 
     return None if certain else ("probabilities", "cross-entropy")
 
 
-def _note(noted: dict[str, torch.Tensor], name: str) -> Any:
-    def after(module: nn.Module, given: Any, output: Any) -> None:
+def _note(noted: dict[str, torch.Tensor]) -> Any:
+    def after(name: str, module: nn.Module, positional: Any, named: Any, output: Any) -> None:
         if isinstance(output, torch.Tensor):
             noted[name] = output.detach()
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lrtune.data.nest import example_count, map_nest, tensors_of
+from lrtune.probes.model.hooks import hooked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -51,27 +52,20 @@ def listening(model: torch.nn.Module, calls: list[Call]) -> Iterator[None]:
     """Note the model's calls in a list for the length of a block."""
     running: list[Call | None] = []
 
-    def before(module: torch.nn.Module, positional: Any, named: Any) -> None:
+    def before(name: str, module: torch.nn.Module, positional: Any, named: Any) -> None:
         call = None
         if len(calls) < _CALLS:
             call = Call([tensor.detach().clone() for tensor in tensors_of([*positional, named])])
             calls.append(call)
         running.append(call)
 
-    def after(module: torch.nn.Module, positional: Any, output: Any) -> None:
+    def after(name: str, module: torch.nn.Module, positional: Any, named: Any, output: Any) -> None:
         call = running.pop()
         if call is not None and call.inputs and call.inputs[0].ndim:
             call.output = with_rows(output, len(call.inputs[0]))
 
-    handles = [
-        model.register_forward_pre_hook(before, with_kwargs=True),
-        model.register_forward_hook(after),
-    ]
-    try:
+    with hooked(model, pre=before, post=after, only=lambda name, module: module is model):
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager
