@@ -15,9 +15,31 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from lrtune.task import Task
+
+
+class KeptTensors:
+    """Tensors outside a model with the values and gradients that they had when they were first kept."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]] = {}
+
+    def keep(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Remember tensors, each once; training and backward passes may change them afterwards."""
+        for one in tensors:
+            if id(one) not in self._kept:
+                gradient = None if one.grad is None else one.grad.clone()
+                self._kept[id(one)] = one, one.detach().clone(), gradient
+
+    def put_back(self) -> None:
+        """Give each tensor its value and its gradient again."""
+        with torch.no_grad():
+            for tensor, value, gradient in self._kept.values():
+                if not torch.equal(tensor, value):
+                    tensor.copy_(value)
+                tensor.grad = gradient
 
 
 @contextmanager
@@ -30,17 +52,12 @@ def outside_kept(task: Task) -> Iterator[None]:
     tensors = chain.from_iterable(
         chain(one.parameters(recurse=False), one.buffers(recurse=False)) for one in modules
     )
-    kept = [
-        (one, one.detach().clone(), None if one.grad is None else one.grad.clone())
-        for one in {id(one): one for one in tensors if not is_lazy(one)}.values()
-    ]
+    kept = KeptTensors()
+    kept.keep(one for one in tensors if not is_lazy(one))
     try:
         yield
     finally:
-        with torch.no_grad():
-            for tensor, value, gradient in kept:
-                tensor.copy_(value)
-                tensor.grad = gradient
+        kept.put_back()
         for module, mode in modes:
             module.training = mode
 

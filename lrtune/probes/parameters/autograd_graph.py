@@ -48,25 +48,3 @@ def leaves_of(tensor: torch.Tensor) -> list[torch.Tensor]:
 def is_python_node(node: Any) -> bool:
     """Say whether a node's backward is Python code: below it a graph may be hidden, as reentrant checkpoints do."""
     return isinstance(node, torch.autograd.function.BackwardCFunction)
-
-
-class KeptTensors:
-    """Tensors outside a model with the values and gradients that they had when they were first kept."""
-
-    def __init__(self) -> None:
-        self._kept: dict[int, tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]] = {}
-
-    def keep(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Remember tensors, each once; training and backward passes may change them afterwards."""
-        for one in tensors:
-            if id(one) not in self._kept:
-                gradient = None if one.grad is None else one.grad.clone()
-                self._kept[id(one)] = one, one.detach().clone(), gradient
-
-    def put_back(self) -> None:
-        """Give each tensor its value and its gradient again."""
-        with torch.no_grad():
-            for tensor, value, gradient in self._kept.values():
-                if not torch.equal(tensor, value):
-                    tensor.copy_(value)
-                tensor.grad = gradient

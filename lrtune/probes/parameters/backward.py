@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from torch.autograd import backward
 
 from lrtune.errors import user_code
-from lrtune.probes.parameters.autograd_graph import KeptTensors, leaves_of
+from lrtune.population.outside import KeptTensors
+from lrtune.probes.parameters.autograd_graph import leaves_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,7 +10,7 @@ import torch
 
 from lrtune.errors import user_code
 from lrtune.population.forward import run_batch
-from lrtune.probes.parameters.autograd_graph import KeptTensors
+from lrtune.population.outside import KeptTensors
 from lrtune.probes.parameters.backward import backpropagate
 from lrtune.probes.parameters.watched_numbers import Largest, Watched, largest_of
 from lrtune.random_state import seeded

@@ -16,8 +16,8 @@ from torch import nn
 from lrtune.data.nest import tensors_of
 from lrtune.errors import LrtuneError
 from lrtune.population.forward import run_batch
-from lrtune.population.outside import modules_of
-from lrtune.probes.parameters.autograd_graph import KeptTensors, is_python_node, leaves_of, nodes_behind
+from lrtune.population.outside import KeptTensors, modules_of
+from lrtune.probes.parameters.autograd_graph import is_python_node, leaves_of, nodes_behind
 from lrtune.probes.parameters.backward import backpropagate
 from lrtune.probes.parameters.hidden_tensors import Hidden, hidden_tensors
 from lrtune.random_state import seeded

@@ -3,7 +3,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from lrtune.probes.parameters.autograd_graph import KeptTensors, is_python_node, leaves_of, nodes_behind
+from lrtune.population.outside import KeptTensors
+from lrtune.probes.parameters.autograd_graph import is_python_node, leaves_of, nodes_behind
 
 
 def test_leaves_are_found_once_each() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from lrtune.probes.parameters.autograd_graph import KeptTensors
+from lrtune.population.outside import KeptTensors
 from lrtune.probes.parameters.backward import backpropagate
 
 
