@@ -37,6 +37,8 @@ def batch_mixing(seen: BatchMixing) -> Finding | None:
     """An example's output depends on no other example."""
     if seen.share <= MIXED or seen.relative <= RESOLUTIONS * seen.resolution:
         return None
+    if seen.graphs:
+        return _graphs_mixed(seen)
     message = (
         f"Replacing the other {seen.count - 1} examples of a batch changes the output for example {seen.example} by "
         f"{seen.relative:.2g} of its size, in evaluation mode too."
@@ -51,6 +53,25 @@ def batch_mixing(seen: BatchMixing) -> Finding | None:
             fix = f"model.{place.name} takes [time, batch, ...]: build it with batch_first=True."
         else:
             fix = f"In model.{place.name} ({place.kind}), keep dimension 0 apart: no operation runs over it."
+    return finding("batch-mixing", message, seen.share, f"<= {MIXED:g}", fix)
+
+
+def _graphs_mixed(seen: BatchMixing) -> Finding:
+    if seen.edges is not None:
+        message = (
+            f"All {seen.edges:,} edges of the first batch join nodes of the numbers that a graph has alone, though "
+            f"{seen.count} graphs lie side by side: they all point into the first, and the others have none."
+        )
+        fix = "Add to each graph's edges the number of nodes before it: edges + offset."
+        return finding("batch-mixing", message, seen.edges, "edges within each graph", fix)
+    message = (
+        f"Other features for the nodes of graph {seen.example} change the outputs for the other {seen.count - 1} "
+        f"graphs of the batch by {seen.relative:.2g} of their size, in evaluation mode too."
+    )
+    fix = (
+        f"In {seen.model}.forward, look for mean, sum, max, norm or softmax over all nodes: take them for each graph "
+        "(scatter_reduce or index_add with the graphs' numbers)."
+    )
     return finding("batch-mixing", message, seen.share, f"<= {MIXED:g}", fix)
 
 

@@ -7,10 +7,11 @@ does one whose every output is compared with every target.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from lrtune.checks.catalogue import finding
-from lrtune.checks.overfitting import has_overfit
+from lrtune.checks.overfitting import NEAR_FLOOR, has_overfit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from lrtune.checks.overfitting import Attempt
     from lrtune.probes.data.target_shapes import Misfit
     from lrtune.probes.learning.attainable import Attainable
+    from lrtune.probes.learning.limits import Limits
     from lrtune.results import Finding
 
 SYMPTOMS = frozenset({"cannot-overfit", "loss-explodes", "input-ignored"})  # which have a cause elsewhere
@@ -30,6 +32,11 @@ SAME = 0.02  # of the constant's loss: as near as stalled tries come to it
 NOTHING = (
     1e-4  # of the loss: what other examples' inputs change when the input has no influence, rounding apart
 )
+# Of the way from the free floor to the constant's loss, where bounded outputs stop though all answers are right. Logits
+# within [-1, 1] stop at 0.18 (2 classes) to 0.35 (10), cosines times 4 at 0.001 (10) and 0.007 (100), a soft cap of 30
+# at 0; label smoothing moves both floors alike.
+BOUNDED = 0.1
+STUCK = 0.05  # of the labels, whose right output is an exact 0: a net that learns them has none by then
 
 
 def may_be_squashed(attempt: Attempt, aim: Attainable) -> bool:
@@ -51,6 +58,82 @@ def double_softmax(attempts: Sequence[Attempt], aim: Attainable) -> Finding | No
         "stands before a loss that applies its own."
     )
     return finding("double-softmax", message, best.loss, f"< {BELOW * floor:.4g}")
+
+
+def may_be_bounded(limits: Limits | None, learnt: bool) -> bool:
+    """Say whether bounds of the outputs keep the loss up.
+
+    Args:
+        limits: What the bounds mean, None where the outputs are free.
+        learnt: Whether the sample counts as learnt all the same.
+    """
+    return limits is not None and limits.harm > _share(learnt)
+
+
+def bounded_outputs(best: Attempt, limits: Limits | None, aim: Attainable, stalled: bool) -> Finding | None:
+    """The outputs can go where the targets want them.
+
+    Args:
+        best: The try that did best.
+        limits: What the bounds of its outputs mean, None where they are free.
+        aim: What the sample allows.
+        stalled: Whether the loss has stopped falling: a range that is only guessed could still widen before.
+    """
+    if limits is None or best.diverged_at is not None:
+        return None
+    learnt = has_overfit(best, aim)
+    if not may_be_bounded(limits, learnt):
+        return _stuck_outputs(best, limits, learnt)
+    if not (limits.bounds.settled or stalled) or best.loss < BELOW * limits.loss:
+        return None
+    message = (
+        f"{_range_text(limits)}: the least loss that such outputs allow is {limits.loss:.4g}, where free ones reach "
+        f"{limits.free_loss:.4g}; the loss is {best.loss:.4g} after {best.steps} steps"
+    )
+    if best.accuracy is not None:
+        message += f", at {best.accuracy:.1%} accuracy"
+    allowed = limits.free_loss + _share(learnt) * (limits.constant_loss - limits.free_loss)
+    return finding("cannot-overfit", message + ".", limits.loss, f"< {allowed:.4g}", _unbound(limits))
+
+
+def _share(learnt: bool) -> float:
+    return BOUNDED if learnt else NEAR_FLOOR
+
+
+def _stuck_outputs(best: Attempt, limits: Limits, learnt: bool) -> Finding | None:
+    """Outputs that a ReLU holds at zero let no gradient through; where all is learnt it does no harm."""
+    if learnt or limits.stuck < STUCK:
+        return None
+    message = (
+        f"The outputs are never below {limits.bounds.low:g}, and {limits.stuck:.0%} of the right classes' outputs "
+        f"are held exactly there, where no gradient comes through: {best.accuracy or 0:.1%} accuracy at a loss of "
+        f"{best.loss:.4g} after {best.steps} steps."
+    )
+    return finding("cannot-overfit", message, limits.stuck, f"< {STUCK:g}", _unbound(limits))
+
+
+def _range_text(limits: Limits) -> str:
+    low, high = limits.bounds.low, limits.bounds.high
+    if low == -math.inf:
+        reach = f"the outputs stay below {high:.3g}"
+    elif high == math.inf:
+        reach = f"the outputs stay above {low:.3g}"
+    else:
+        reach = f"the outputs stay within [{low:.3g}, {high:.3g}]"
+    if limits.bounds.by:
+        reach += f" ({limits.bounds.by})"
+    if limits.targets is None:
+        return reach[0].upper() + reach[1:]
+    return f"Targets reach from {limits.targets[0]:.3g} to {limits.targets[1]:.3g}, but {reach}"
+
+
+def _unbound(limits: Limits) -> str:
+    what = limits.bounds.by or "tanh, sigmoid, clamp or normalisation"
+    if limits.targets is not None:
+        return f"Remove the {what} after the last layer, or scale the targets into the range of the outputs."
+    if limits.bounds.low == 0 and limits.bounds.high == math.inf:
+        return f"Remove the {limits.bounds.by or 'ReLU'} after the last layer: logits must be free to be negative."
+    return f"Remove the {what} between the last layer and the loss, or multiply its result by a learned temperature."
 
 
 def input_ignored(attempts: Sequence[Attempt], aim: Attainable) -> Finding | None:

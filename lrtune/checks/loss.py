@@ -18,6 +18,10 @@ POWER = 0.1  # how near to 1 or -1: sums 0.93 to 1.00 under noise; means within 
 STRAIGHT = (
     0.25  # how near to equal the third copy's share is to the second's: losses over pairs grow by logarithms
 )
+# A loss that tells each example from the others of the batch (InfoNCE, NT-Xent) is about log(batch) for each: with
+# half of them it is log 2 smaller. Other losses over pairs, a mean's too, grow by other steps.
+PAIRS = 0.35  # relative, of those steps: temperatures of 0.1 and more, 16 to 64 examples
+FACTORS = (1.0, 2.0)  # both directions may be added up
 
 FULL = 0.98  # of the labels: what few leave out makes no difference worth a word
 FEWEST_LABELS = 4  # a sum of fewer may be a factor that is meant
@@ -30,7 +34,7 @@ def loss_not_mean(seen: LossReduction) -> Finding | None:
         return None
     powers = math.log(seen.twice) / math.log(2), math.log(seen.thrice) / math.log(3)
     if not any(all(abs(power - wanted) <= POWER for power in powers) for wanted in (1, -1)):
-        return None
+        return _sum_over_pairs(seen)
     if powers[0] < 0:
         message = (
             f"With every example twice the loss is {seen.twice:.3g} times as large: it is divided by the size of the "
@@ -48,6 +52,24 @@ def loss_not_mean(seen: LossReduction) -> Finding | None:
         f"it and its gradients are larger than the mean's by a factor of {factor}."
     )
     return finding("loss-not-mean", message, seen.twice, "1")
+
+
+def _sum_over_pairs(seen: LossReduction) -> Finding | None:
+    """Judge losses that compare the batch's examples, whose mean grows by a logarithm with each further doubling."""
+    if len(seen.parts) != 3:
+        return None
+    each = seen.parts
+    steps = [(each[0] - each[1]) / math.log(2), (each[1] - each[2]) / math.log(2)]
+    if min(each) <= 0 or not all(any(abs(step / k - 1) <= PAIRS for k in FACTORS) for step in steps):
+        return None
+    if abs(steps[0] / steps[1] - 1) > PAIRS:
+        return None
+    ratio = 2 * each[0] / each[1]
+    message = (
+        f"The loss of all {seen.count} examples of a batch is {ratio:.3g} times that of half of them, and "
+        f"{each[0]:.3g} for each: it compares examples and is a sum over the batch, {seen.count} times the mean."
+    )
+    return finding("loss-not-mean", message, ratio, "< 2")
 
 
 def labels_summed(seen: LabelWeights) -> Finding | None:

@@ -6,6 +6,13 @@ import math
 from typing import TYPE_CHECKING
 
 from lrtune.checks.catalogue import finding
+from lrtune.checks.class_weights import (
+    certain_ratio,
+    padding_counts,
+    weights_inverted,
+    weights_misplaced,
+    weights_overdone,
+)
 
 if TYPE_CHECKING:
     from lrtune.probes.data.class_counts import Labels
@@ -20,7 +27,6 @@ _SHIFT = 1.0  # a mean nearer than this is where a bias gets in a few steps, how
 FEWEST = 8  # targets: fewer may be alike by chance
 IMBALANCE = 15.0  # the most frequent class beside the rarest; see class-imbalance
 _CERTAIN = 10.0  # the same ratio is at least this beyond doubt
-_DEVIATIONS = 3.0  # of the counts, for "beyond doubt"
 
 
 def target_shape_mismatch(seen: Misfit | None) -> Finding | None:
@@ -105,15 +111,14 @@ def constant_target(seen: Same) -> Finding | None:
 
 def class_imbalance(seen: Labels) -> Finding | None:
     """No class is many times as frequent as another without the loss or the sampler making up for it."""
-    if len(seen.counts) < 2 or seen.compensated:
-        return None
+    weighed = (judge(seen.groups) for judge in (weights_inverted, weights_misplaced, weights_overdone))
+    wrong = next(filter(None, weighed), None) or padding_counts(seen.padding)
+    if wrong or len(seen.counts) < 2 or seen.compensated:
+        return wrong
     most, least = max(seen.counts, key=seen.counts.__getitem__), min(seen.counts, key=seen.counts.__getitem__)
     high, low = seen.counts[most], seen.counts[least]
-    weighed = high / low / seen.weighed.get(least, 1.0) * seen.weighed.get(most, 1.0)
-    if (
-        min(high / low, weighed) < IMBALANCE
-        or _certain_ratio(high, low, sum(seen.counts.values())) < _CERTAIN
-    ):
+    made_up = high / low / seen.weighed.get(least, 1.0) * seen.weighed.get(most, 1.0)
+    if min(high / low, made_up) < IMBALANCE or certain_ratio(high, low, sum(seen.counts.values())) < _CERTAIN:
         return None
     total = sum(seen.counts.values())
     message = (
@@ -121,14 +126,3 @@ def class_imbalance(seen: Labels) -> Finding | None:
         f"({low / total:.1%}): a constant answer reaches {high / total:.1%} accuracy."
     )
     return finding("class-imbalance", message, high / low, f"< {IMBALANCE:g}")
-
-
-def _certain_ratio(high: int, low: int, total: int) -> float:
-    """Return the ratio of two counts with each three standard deviations nearer to the other.
-
-    A binomial bound for the large one, Wilson's with Poisson counts for the small one.
-    """
-    z = _DEVIATIONS
-    least = high - z * math.sqrt(high * max(total - high, 0) / total)
-    most = low + z**2 / 2 + z * math.sqrt(low + z**2 / 4)
-    return max(least, 0.0) / most

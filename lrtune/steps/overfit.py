@@ -58,16 +58,19 @@ def overfit(context: Context) -> StepResult:
         return StepResult("overfit", cause_first(seen), _summary(None))
     trial, aim, batches = _tried(context, batches)
     best = trial.best()
+    bounded = fingerprints.bounded_outputs(best, trial.limits, aim, not trial.still_falling)
     symptoms = [
         overfitting.loss_explodes(trial.attempts),
         overfitting.cannot_overfit(trial.attempts, aim, len(batches)),
         overfitting.train_eval_gap(best, aim),
-        fingerprints.double_softmax(trial.attempts, aim),
+        None if bounded and _below_zero(trial) else fingerprints.double_softmax(trial.attempts, aim),
         fingerprints.input_ignored(trial.attempts, aim),
     ]
     seen += _wiring(context, trial, batches)
     told = {finding.code for finding in seen}
     seen += [found for found in symptoms if found and found.code not in told]
+    if bounded and not any(finding.code == "double-softmax" for finding in seen):  # which says the same
+        seen = [bounded, *(finding for finding in seen if finding.code != bounded.code)]
     findings = _with_causes(context, seen)
     target = {
         "accuracy": aim.accuracy,
@@ -82,6 +85,11 @@ def overfit(context: Context) -> StepResult:
     }
     curves = {_curve_name(index): curve for index, curve in enumerate(trial.curves.values())}
     return StepResult("overfit", findings, _summary(best), details=details, curves=curves)
+
+
+def _below_zero(trial: Trial) -> bool:
+    """Say whether outputs that are bounded go below zero, as those of a softmax or sigmoid do not."""
+    return trial.limits is not None and trial.limits.bounds.low < 0
 
 
 def _tried(context: Context, batches: list[Any]) -> tuple[Trial, Attainable, list[Any]]:

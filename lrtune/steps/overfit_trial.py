@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lrtune.checks.fingerprints import may_be_squashed
+from lrtune.checks.fingerprints import may_be_bounded, may_be_squashed
 from lrtune.checks.overfitting import Attempt, has_mode_gap, has_overfit
 from lrtune.data.batches import FixedBatches
 from lrtune.population.planner import make_population
 from lrtune.population.protocol import Member
 from lrtune.probes.learning.attainable import accuracy_of
+from lrtune.probes.learning.limits import limits
 from lrtune.probes.losses.loss_family import ignored_index
 from lrtune.results import Curve
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from lrtune.population.program import Program
     from lrtune.population.protocol import Evaluation, Population
     from lrtune.probes.learning.attainable import Attainable
+    from lrtune.probes.learning.limits import Limits
     from lrtune.probes.losses.loss_family import LossFamily
     from lrtune.steps.context import Context
 
@@ -59,7 +61,8 @@ class Trial:
         self.curves = {rate: Curve() for rate in RATES}
         self._context = context
         self._aim = aim
-        self._batches = len(batches)
+        self._batches = batches
+        self.limits: Limits | None = None  # of the best model's outputs, where they are bounded
         self._steps = context.config.overfit.steps
         self._done = 0
         self._accuracy, program = _with_accuracy(context.program, family)
@@ -84,11 +87,13 @@ class Trial:
                 self._drop_stopped(hopeful_only=self._done >= self._steps / 4)
             if not self.succeeded:
                 self._look_at_inputs()
+                self.limits = self._limits()
                 return
             self._keep_best()
             while self._done < self._steps and self._population.members and self._in_doubt():
                 bar.advance(self._advance())
                 self._drop_stopped(hopeful_only=False)
+            self._press(bar)
 
     @property
     def still_falling(self) -> bool:
@@ -126,6 +131,33 @@ class Trial:
         return has_overfit(best, self._aim) and (
             has_mode_gap(best, self._aim) or may_be_squashed(best, self._aim)
         )
+
+    def _press(self, bar: Any) -> None:
+        """Train on while bounds of the outputs hold the loss up: it stalls, or a wide range comes into sight."""
+        known, self.limits = self.best(), self._limits()
+        while self._done < self._steps and may_be_bounded(self.limits, learnt=True):
+            bar.advance(self._advance())
+            self._drop_stopped(hopeful_only=False)
+            if not has_overfit(self._attempts[known.learning_rate], self._aim):
+                self._take_back(known)
+                return
+            self.limits = self._limits()
+
+    def _take_back(self, known: Attempt) -> None:
+        """Forget the steps after the sample was learnt: that it comes undone at this rate is no fault."""
+        curve = self.curves[known.learning_rate]
+        self._attempts[known.learning_rate] = known
+        del curve.loss[known.steps :]
+        curve.evaluations[:] = [row for row in curve.evaluations if (row["step"] or 0) <= known.steps]
+
+    def _limits(self) -> Limits | None:
+        """What bounds of the outputs, if any, mean for the member that does best."""
+        members = self._population.members
+        if not members:
+            return None
+        lowest = min(range(len(members)), key=lambda i: self._attempts[members[i].learning_rate].loss)
+        context = self._context
+        return limits(context.program, self._population.export(lowest), self._batches, context.config.seed)
 
     def _advance(self) -> int:
         block = min(_CHECK_EVERY, self._steps - self._done)
@@ -170,7 +202,7 @@ class Trial:
             evaluation_accuracy=rows[0][1],
         )
         row: dict[str, float | int | None] = {
-            "epoch": self._done // self._batches,
+            "epoch": self._done // len(self._batches),
             "step": self._done,
             "train_loss": loss,
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,6 +10,8 @@ from torch.utils.data import WeightedRandomSampler
 
 from lrtune.data.nest import example_count
 from lrtune.probes.data.target_values import tensors_or_none
+from lrtune.probes.data.token_padding import CountedPadding, counted_padding
+from lrtune.probes.losses.class_weighing import Weighing, read_weights, weighings
 from lrtune.probes.losses.loss_family import declared_family, ignored_index
 from lrtune.probes.losses.loss_settings import weighs_classes
 
@@ -25,14 +27,31 @@ class Labels:
         counts: Examples of each class that is there.
         weighed: What the loss makes of one example of a class, beside the most frequent one's.
         compensated: Whether the loss was given class weights, or the loader draws with weights.
+        groups: Classes that the loss weighs, as its gradient says.
+        padding: What fills up rows of tokens and counts.
     """
 
     counts: dict[int, int]
     weighed: dict[int, float] = field(default_factory=dict)
     compensated: bool = False
+    groups: tuple[Weighing, ...] = ()
+    padding: CountedPadding | None = None
 
 
 def label_counts(sample: Sample) -> Labels | None:
+    """Count labels, and measure what the loss makes of each; None where there is neither."""
+    own = _own_counts(sample)
+    outcome, reading = read_weights(sample)
+    if reading is None:
+        return own
+    groups = tuple(weighings(sample, outcome, reading))
+    padding = counted_padding(sample.batches[0], outcome.target, reading)
+    if own is None and not groups and padding is None:
+        return None
+    return replace(own or Labels({}), groups=groups, padding=padding)
+
+
+def _own_counts(sample: Sample) -> Labels | None:
     """Count labels, None unless each example has one and the loss is a known one over classes or of yes and no."""
     targets = tensors_or_none(sample.targets)
     family = sample.family

@@ -1,4 +1,4 @@
-"""What the loss makes of a batch that holds every example twice, and three times."""
+"""What the loss makes of a batch that holds every example twice, and three times, and of its parts."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lrtune.data.nest import example_count, map_nest
-from lrtune.probes.model.model_calls import one_row_each, plain_attention
+from lrtune.errors import LrtuneError
+from lrtune.probes.model.model_calls import chosen, one_row_each, plain_attention
 
 if TYPE_CHECKING:
     from lrtune.probes.sample import Sample
 
 _FEWEST = 2  # examples, where outputs are large: three copies of them are six
+_PART = 4  # examples in a quarter of the batch: fewer have hardly any pairs
 _TINY = 1e-12  # a loss below it has no ratio
 
 
@@ -28,6 +30,8 @@ class LossReduction:
         loss: Of the batch.
         count: Examples in it.
         elements: Numbers in the target for each example, None where it is not known.
+        parts: Losses of the batch, of its halves and of its quarters (means over these), each divided by its number of
+            examples, for a step whose loss may compare these; empty where they cannot be taken.
     """
 
     twice: float
@@ -35,6 +39,7 @@ class LossReduction:
     loss: float
     count: int
     elements: int | None
+    parts: tuple[float, ...] = ()
 
 
 def loss_reduction(sample: Sample) -> LossReduction | None:
@@ -47,7 +52,28 @@ def loss_reduction(sample: Sample) -> LossReduction | None:
         return None
     count, target = example_count(sample.batches[0]), sample.first.target
     elements = target.numel() // count if isinstance(target, torch.Tensor) else None
-    return LossReduction(losses[1] / losses[0], losses[2] / losses[0], losses[0], count, elements)
+    parts = _parts(sample, batch)
+    return LossReduction(losses[1] / losses[0], losses[2] / losses[0], losses[0], count, elements, parts)
+
+
+def _parts(sample: Sample, batch: Any) -> tuple[float, ...]:
+    count = example_count(batch) // 4 * 4
+    if sample.program.task.step is None or count < 4 * _PART:
+        return ()
+    found = []
+    for pieces in (1, 2, 4):
+        size = count // pieces
+        places = [range(start, start + size) for start in range(0, count, size)]
+        losses = [_loss_or_nan(sample, chosen(batch, place)) for place in places]
+        found.append(math.fsum(losses) / pieces / size)
+    return tuple(found) if all(map(math.isfinite, found)) else ()
+
+
+def _loss_or_nan(sample: Sample, batch: Any) -> float:
+    try:
+        return _loss(sample, batch)
+    except LrtuneError:  # the batch's size is written into the program
+        return math.nan
 
 
 def _loss(sample: Sample, batch: Any) -> float:

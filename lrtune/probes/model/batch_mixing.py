@@ -14,6 +14,7 @@ from torch import nn
 
 from lrtune.data.nest import example_count, tensors_of
 from lrtune.errors import LrtuneError
+from lrtune.probes.model.graph_mixing import graph_count, graph_mixing
 from lrtune.probes.model.model_calls import Call, chosen, farthest, one_row_each, recorded, root_mean_square
 from lrtune.probes.model.module_rows import Place, first_mixing
 from lrtune.probes.model.settled import has_statistics, settled
@@ -39,6 +40,8 @@ class BatchMixing:
         count: Examples in the batch.
         place: The module in which it happens; None where it is the forward of the whole model, or not known.
         model: Class of the model.
+        graphs: Whether the examples are graphs side by side, of which `example` was changed instead.
+        edges: How many edges all join nodes of the first graphs, None where they do not.
     """
 
     share: float
@@ -48,14 +51,16 @@ class BatchMixing:
     count: int
     place: Place | None
     model: str
+    graphs: bool = False
+    edges: int | None = None
 
 
 def batch_mixing(sample: Sample) -> BatchMixing | None:
     """Measure the mixing, None where the batch's first dimension may be something else than examples."""
     batch = sample.few(_FEWEST)
     if not _exchangeable(sample, batch):
-        return None
-    model = settled(sample).eval() if has_statistics(sample.awake) else sample.awake
+        return _of_graphs(sample)
+    model = _still(sample)
     seen = _mixing(sample, model, batch, 0)
     if seen is None or seen[0] <= _LEAST:
         return None if seen is None else _told(sample, seen, batch, None)
@@ -69,6 +74,22 @@ def batch_mixing(sample: Sample) -> BatchMixing | None:
     return _told(
         sample, seen, batch, first_mixing(sample, model, (one, other), [seen[3]], example_count(batch))
     )
+
+
+def _still(sample: Sample) -> nn.Module:
+    return settled(sample).eval() if has_statistics(sample.awake) else sample.awake
+
+
+def _of_graphs(sample: Sample) -> BatchMixing | None:
+    batch = sample.batches[0]
+    if not any(graph_count(one) for one in tensors_of(batch)):
+        return None
+    seen = graph_mixing(sample, _still(sample), batch)
+    if seen is None:
+        return None
+    name = type(sample.awake).__name__
+    told = seen.share, seen.relative, seen.resolution, seen.graph, seen.count
+    return BatchMixing(*told, None, name, graphs=True, edges=seen.edges)
 
 
 def _told(
