@@ -64,3 +64,5 @@ _WRITERS: dict[str, Callable[[alt.TopLevelMixin], bytes]] = {
     ".html": _html,
     ".json": _json,
 }
+
+SUFFIXES = tuple(_WRITERS)

@@ -7,6 +7,7 @@ replaces the greys by its own, which is why most texts in a chart carry no colou
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import Any, TypeAlias
 
 import altair as alt
@@ -25,6 +26,7 @@ FONT = "'Helvetica Neue', Helvetica, Arial, sans-serif"
 
 WIDTH = 620
 HEIGHT = 280
+_LINE = 100  # letters of a subtitle that fit above a chart of that width
 
 # The ends of viridis vanish on a white or on a black page: lines use its middle.
 LINE_COLOURS: dict[str, Any] = {"name": "viridis", "extent": [0.22, 0.88]}
@@ -99,7 +101,8 @@ def base(rows: list[Row]) -> alt.Chart:
 
 def titled(chart: AnyChart, title: str, subtitle: str = "", height: int = HEIGHT) -> AnyChart:
     """Return the chart with a heading; the title is also what a screen reader says of it."""
-    heading = alt.TitleParams(text=title, subtitle=subtitle) if subtitle else alt.TitleParams(text=title)
+    lines = wrap(subtitle, _LINE, break_long_words=False)
+    heading = alt.TitleParams(text=title, subtitle=lines) if lines else alt.TitleParams(text=title)
     spoken = f"{title}. {subtitle}" if subtitle else title
     return chart.properties(title=heading, height=height, description=spoken)
 

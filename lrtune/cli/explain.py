@@ -14,7 +14,7 @@ def command(
 ) -> int:
     """What a finding means and how to fix it."""
     from lrtune.checks.catalogue import catalogue
-    from lrtune.cli.text import print_catalogue, print_entry
+    from lrtune.cli.catalogue_text import print_catalogue, print_entry
 
     entries = catalogue()
     if code is None:

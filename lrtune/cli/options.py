@@ -11,6 +11,8 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from lrtune.cli.boundary import guarded
+from lrtune.cli.plot_file import check_target
+from lrtune.errors import UsageError
 
 ConfigArgument = Annotated[
     str,
@@ -34,8 +36,26 @@ class Common:
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes; only verdicts.")] = (
         False
     )
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Print what was looked at in detail, too.")
+    ] = False
+    plot: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write the chart of the result: .png, .svg, .html or .json."),
+    ] = None
     strict: Annotated[bool, typer.Option("--strict", help="Warnings fail.")] = False
     debug: Annotated[bool, typer.Option("--debug", help="Full tracebacks.")] = False
+
+    def check(self) -> None:
+        """Refuse what cannot be done, before any work has been.
+
+        Raises:
+            UsageError: If options contradict each other, or there is no writing to `plot`.
+        """
+        if self.quiet and self.verbose:
+            raise UsageError("give at most one of --quiet and --verbose")
+        if self.plot is not None:
+            check_target(self.plot)
 
 
 _COMMON = tuple(one.name for one in fields(Common))
@@ -54,7 +74,7 @@ def as_typer_command(command: Callable[..., int], resumes: bool = False) -> Call
         common = Common(**{name: arguments.pop(name) for name in _COMMON if name in arguments})
         if takes_common:
             arguments["common"] = common
-        raise typer.Exit(guarded(lambda: command(**arguments), common.debug, resumes))
+        raise typer.Exit(guarded(lambda: _checked(command, common, arguments), common.debug, resumes))
 
     hints = get_type_hints(command, include_extras=True)
     parameters = inspect.signature(command).parameters
@@ -64,6 +84,11 @@ def as_typer_command(command: Callable[..., int], resumes: bool = False) -> Call
         [one.replace(kind=one.KEYWORD_ONLY) for one in own] + (_common_parameters() if takes_common else [])
     )
     return run
+
+
+def _checked(command: Callable[..., int], common: Common, arguments: dict[str, Any]) -> int:
+    common.check()
+    return command(**arguments)
 
 
 def _common_parameters() -> list[inspect.Parameter]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 from lrtune.cli.boundary import FAILED, PASSED
+from lrtune.cli.plot_file import write_chart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +25,15 @@ def show(work: Callable[[], StepResult], common: Common) -> int:
     """Do the work with the user's own prints kept off stdout, print its result, and return the exit code."""
     with users_prints_on_stderr(common):
         result = work()
-    print_result(result, common)
+    return finish(result, common)
+
+
+def finish(result: StepResult, common: Common, printed: bool = False) -> int:
+    """Print a result, unless that is done, write its chart if one is asked for, and return the exit code."""
+    if not printed:
+        print_result(result, common)
+    if common.plot is not None:
+        write_chart(result, common.plot, common.quiet)
     return exit_code(result, common.strict)
 
 
@@ -35,7 +44,7 @@ def print_result(result: StepResult, common: Common) -> None:
         return
     from lrtune.cli.text import print_text
 
-    print_text(result, common.quiet)
+    print_text(result, common.quiet, common.verbose)
 
 
 def exit_code(result: StepResult, strict: bool) -> int:

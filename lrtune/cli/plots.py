@@ -3,31 +3,90 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import plotext
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lrtune.charts.probed import Probes
     from lrtune.results import StepResult
 
 _WIDTH, _HEIGHT = 74, 14
 _HEADROOM = 1.5  # drops of the loss above its lowest that are shown: a divergence would flatten the valley
+_MARGIN = 0.1  # of the first loss: as much is shown above a curve that never falls
+_LINE, _DOTS, _PROBE, _STOPPED, _LOST = "braille", "•", "o", "s", "x"
+
+Points = list[tuple[float, float]]
+
+
+class _Series(NamedTuple):
+    """Points and how they are drawn; with `_LINE` as the marker, joined."""
+
+    points: Points
+    marker: str
 
 
 def sweep_plot(result: StepResult) -> str:
-    """Return the median sweep over log rate, with a line at the suggestion."""
-    rates, median = result.details["learning_rates"], result.details["median"]
-    points = [(math.log10(rate), loss) for rate, loss in zip(rates, median, strict=True) if loss is not None]
-    if len(points) < 2:
+    """Return the median sweep over log rate and the trainings at one rate each, with a line at the suggestion.
+
+    Empty where there is no curve to draw.
+    """
+    from lrtune.charts.probed import positive, probes_of
+
+    rates, median = result.details.get("learning_rates") or [], result.details.get("median") or []
+    pairs = zip(rates, median, strict=False)
+    curve = [(math.log10(rate), loss) for rate, loss in pairs if loss is not None and positive(rate)]
+    if len(curve) < 2:
         return ""
-    least = min(loss for _, loss in points)
-    ceiling = least + _HEADROOM * max(points[0][1] - least, 1e-12)
-    shown = [point for point in points if point[1] <= ceiling]
-    suggestion = result.summary["suggestion"]
+    probes = probes_of(result)
+    series = _within(curve, probes)
+    suggestion = positive(result.summary.get("suggestion"))
     marks = [] if suggestion is None else [math.log10(suggestion)]
-    return _drawn([shown], "learning rate (smoothed loss; the line marks the suggestion)", marks, log_x=True)
+    plot = _drawn(series, "learning rate", marks, log_x=True)
+    return "\n".join([plot, *_legend(series, probes, bool(marks))])
+
+
+def _within(curve: Points, probes: Probes) -> list[_Series]:
+    """Return what lies below the ceiling; a training that diverged or lies above it stands at the upper edge."""
+    places = [(one.state, (math.log10(one.learning_rate), one.loss)) for one in probes.rates]
+    ended = [(state, (x, loss)) for state, (x, loss) in places if loss is not None]
+    lost = [math.log10(one.learning_rate) for one in probes.rates if one.state == "diverged"]
+    known = [*curve, *(point for _, point in ended)]
+    least, start = min(loss for _, loss in known), curve[0][1]
+    ceiling = least + _HEADROOM * max(start - least, _MARGIN * abs(start), 1e-12)
+    edge = max(loss for _, loss in known if loss <= ceiling)
+    full = [(x, min(loss, edge)) for state, (x, loss) in ended if state == "complete"]
+    stopped = [(x, min(loss, edge)) for state, (x, loss) in ended if state != "complete"]
+    return [
+        _Series([point for point in curve if point[1] <= ceiling], _LINE),
+        _Series(full, _PROBE),
+        _Series(stopped, _STOPPED),
+        _Series([(x, edge) for x in lost], _LOST),
+    ]
+
+
+def _legend(series: Sequence[_Series], probes: Probes, marked: bool) -> list[str]:
+    words = {
+        _LINE: "curve: smoothed loss of the sweep",
+        _PROBE: f"o {probes.words}",
+        _STOPPED: "s stopped earlier",
+        _LOST: "x diverged",
+    }
+    said = [words[one.marker] for one in series if one.points]
+    return [f"  {line}" for line in _joined([*said, *(["upright line: the suggestion"] if marked else [])])]
+
+
+def _joined(parts: Sequence[str]) -> list[str]:
+    """Return the parts in as few lines as hold them."""
+    lines: list[str] = []
+    for part in parts:
+        if lines and len(lines[-1]) + len(part) + 2 <= _WIDTH - 2:
+            lines[-1] += f"; {part}"
+        else:
+            lines.append(part)
+    return lines
 
 
 def epochs_plot(result: StepResult) -> str:
@@ -39,26 +98,25 @@ def epochs_plot(result: StepResult) -> str:
     ]
     drawn = [points for points in series if len(points) > 1]
     both = "training (dots) and validation (line) loss" if len(drawn) == 2 else "training loss"
-    return _drawn(drawn, f"epoch of the best trial: {both}", []) if drawn else ""
+    looks = [_DOTS, _LINE] if len(drawn) == 2 else [_LINE]
+    lines = [_Series(points, look) for points, look in zip(drawn, looks, strict=False)]
+    return _drawn(lines, f"epoch of the best trial: {both}", []) if drawn else ""
 
 
-def _drawn(
-    series: Sequence[Sequence[tuple[float, float]]], label: str, marks: Sequence[float], log_x: bool = False
-) -> str:
+def _drawn(series: Sequence[_Series], label: str, marks: Sequence[float], log_x: bool = False) -> str:
     figure = plotext.figure
     figure.clear()
     figure.theme("colorless")
     figure.plot_size(_WIDTH, _HEIGHT)
-    for index, points in enumerate(series):
+    for points, marker in (one for one in series if one.points):
         x, y = [point[0] for point in points], [point[1] for point in points]
-        dotted = len(series) > 1 and index == 0
-        signal = figure.signal(x, y, marker="•" if dotted else "braille")
-        figure.draw(signal if dotted else signal.lines())
+        signal = figure.signal(x, y, marker=marker)
+        figure.draw(signal.lines() if marker == _LINE else signal)
     for mark in marks:
         figure.line(mark, "v")
     if log_x:
-        low, high = math.ceil(series[0][0][0]), math.floor(series[0][-1][0])
-        decades = list(range(low, high + 1))
+        places = [*marks, *(x for one in series for x, _ in one.points)]
+        decades = list(range(math.ceil(min(places)), math.floor(max(places)) + 1))
         figure.ruler("x").ticks(decades, [_decade(decade) for decade in decades])
     figure.label(label)
     matrix: Any = figure.build()

@@ -10,7 +10,7 @@ import typer
 
 from lrtune.cli.opened import open_recipe
 from lrtune.cli.options import Common, ConfigArgument
-from lrtune.cli.output import exit_code, print_result, users_prints_on_stderr
+from lrtune.cli.output import finish, print_result, users_prints_on_stderr
 
 if TYPE_CHECKING:
     from lrtune.results import StepResult
@@ -34,6 +34,4 @@ def command(
 
     with users_prints_on_stderr(common):
         result = open_recipe(config, common).run(keep_going, on_step)
-    if common.as_json:
-        print_result(result, common)
-    return exit_code(result, common.strict)
+    return finish(result, common, printed=not common.as_json)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lrtune.charts.numbers import finite, number
 from lrtune.charts.trials import COMPLETE
 from lrtune.reports.settings import optimizer_of, optimizer_words
-from lrtune.reports.tables import Table, facts, table
+from lrtune.reports.tables import Aside, Table, asides, facts, table
 from lrtune.results import STEPS
 
 if TYPE_CHECKING:
@@ -78,6 +78,11 @@ class Section:
     def table(self) -> Table:
         """Its trials."""
         return table(self.result) if self.result else Table()
+
+    @property
+    def asides(self) -> list[Aside]:
+        """Its further tables."""
+        return asides(self.result) if self.result else []
 
 
 @dataclass(frozen=True)

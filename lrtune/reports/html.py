@@ -91,7 +91,7 @@ def _figure(identity: str, name: str, picture: AnyChart) -> dict[str, Any]:
         "name": name,
         "spec": spec,
         "title": heading.get("text", name),
-        "subtitle": heading.get("subtitle", ""),
+        "subtitle": " ".join(heading.get("subtitle", [])),
         "height": spec.get("height", 0),
     }
 

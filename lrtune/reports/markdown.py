@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from lrtune.charts.numbers import MISSING, finite, number
@@ -12,6 +13,7 @@ from lrtune.reports.settings import optimizer_of, torch_line, yaml_lines
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from lrtune.reports.tables import Aside
     from lrtune.results import Finding, StepResult
 
 _MOST_TRIALS = 10
@@ -104,7 +106,15 @@ def _section(section: Section) -> list[str]:
     left = len(table.lines) - _MOST_TRIALS
     if left > 0:
         blocks.append(f"… and {left} more")
+    blocks += [block for aside in section.asides for block in _aside(aside)]
     return [f"## {section.number}. {section.title}: {section.word}", *blocks]
+
+
+def _aside(aside: Aside) -> list[str]:
+    """Return a table that GitHub shows when its heading is clicked."""
+    rows = [[escaped(cell) for cell in line.cells] for line in aside.table.lines]
+    head = f"<details><summary>{escape(aside.title, quote=False)}</summary>"
+    return [head, _table([escaped(column) for column in aside.table.columns], rows), "</details>"]
 
 
 def _finding(finding: Finding) -> str:

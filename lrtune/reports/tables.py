@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lrtune.charts.numbers import MISSING, finite, number
+from lrtune.charts.probed import probes_of, rules_of
 from lrtune.charts.trials import best_curve, curve_of, trials_of
 
 if TYPE_CHECKING:
@@ -21,7 +22,10 @@ _LABELS = {
     "suggestion": "suggested learning rate",
     "low": "usable from",
     "high": "usable to",
+    "largest_stable": "stable up to",
     "diverged_at": "diverged at",
+    "effective": "effective rate (with momentum)",
+    "repeats": "sweeps",
     "gradient_steps": "gradient steps",
     "gain": "gain over the coarse grid",
     "noise": "noise between seeds",
@@ -50,6 +54,43 @@ class Table:
 
     columns: list[str] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Aside:
+    """A table beside the trials, to be unfolded.
+
+    Attributes:
+        title: What it holds, in words.
+        table: The numbers.
+    """
+
+    title: str
+    table: Table
+
+
+def asides(result: StepResult) -> list[Aside]:
+    """Return what step 3 measured at one rate each, and what other tools' rules say; nothing for other steps."""
+    return [aside for aside in (_probes(result), _rules(result)) if aside.table.lines]
+
+
+def _probes(result: StepResult) -> Aside:
+    probes = probes_of(result)
+    before = "" if probes.initial_loss is None else f" ({number(probes.initial_loss, 4)} before)"
+    cells = (
+        [number(one.learning_rate), number(one.loss, 4), number(one.steps), one.state] for one in probes.rates
+    )
+    title = f"{probes.words[:1].upper()}{probes.words[1:]}{before}"
+    return Aside(title, Table(["learning rate", "loss", "steps", "state"], [Line(row, "") for row in cells]))
+
+
+def _rules(result: StepResult) -> Aside:
+    rules = rules_of(result)
+    cells = ([rule.name, number(rule.learning_rate), number(rule.ratio)] for rule in rules)
+    columns = ["rule", "learning rate", "times the suggestion"]
+    return Aside(
+        "What other tools' rules read from the same sweeps", Table(columns, [Line(row, "") for row in cells])
+    )
 
 
 def facts(result: StepResult) -> list[tuple[str, str]]:

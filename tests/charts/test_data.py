@@ -96,6 +96,36 @@ def test_sweep() -> None:
     ]
 
 
+def test_sweep_with_probes() -> None:
+    """Trainings at one rate are rows in ascending order, told what they are; a diverged one has no loss."""
+    rates = [
+        {"learning_rate": 1.0, "loss": 7.0, "steps": 3, "state": "diverged"},
+        {"learning_rate": 0.1, "loss": 0.5, "steps": 50, "state": "complete"},
+        {"learning_rate": 0.2, "loss": 0.75, "steps": 20, "state": "stopped"},
+        {"learning_rate": 0.0, "loss": 0.5, "steps": 50, "state": "complete"},
+    ]
+    result = StepResult(
+        "find-lr",
+        summary={"suggestion": None, "largest_stable": 0.3, "diverged_at": 0.9},
+        details={
+            "probes": {"steps": 50, "initial_loss": 2.0, "split": "validation data", "rates": rates},
+            "rules": {},
+        },
+    )
+    assert sweep_data(result) == [
+        {
+            "kind": "probes",
+            "words": "loss on validation data after 50 steps at one rate",
+            "initial_loss": 2.0,
+        },
+        {"kind": "probe", "learning_rate": 0.1, "loss": 0.5, "steps": 50, "state": "complete"},
+        {"kind": "probe", "learning_rate": 0.2, "loss": 0.75, "steps": 20, "state": "stopped"},
+        {"kind": "probe", "learning_rate": 1.0, "loss": None, "steps": 3, "state": "diverged"},
+        {"kind": "stable", "learning_rate": 0.3},
+        {"kind": "diverged", "learning_rate": 0.9},
+    ]
+
+
 def test_heat_map() -> None:
     """One row a cell in the order of the axes; a diverged one has no loss but a cross; seeds share a cell."""
     again = {**GOOD, "val_loss": 0.6, "seed": 1, "curve": "coarse-002"}

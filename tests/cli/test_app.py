@@ -42,7 +42,18 @@ def test_every_step_has_the_common_options(project: Project, name: str) -> None:
     """Each command that runs a step takes the same options."""
     outcome = project.lrtune(name, "--help")
     assert outcome.code == 0
-    for option in ("--device", "--seed", "--run-dir", "--set", "--json", "--quiet", "--strict"):
+    options = (
+        "--device",
+        "--seed",
+        "--run-dir",
+        "--set",
+        "--json",
+        "--quiet",
+        "--verbose",
+        "--plot",
+        "--strict",
+    )
+    for option in options:
         assert option in outcome.out
 
 

@@ -99,6 +99,7 @@ def overfit() -> StepResult:
     for i, lr in enumerate(rates[:3]):
         made = curves[f"overfit-{i:03d}"]
         made.loss = [x * math.exp(-lr * s / 6) if x else None for s, x in enumerate(made.loss)]
+    target = {"accuracy": 1.0, "loss": 0.01, "reason": "every label can be learnt"}
     members = [
         {
             "learning_rate": lr,
@@ -114,16 +115,32 @@ def overfit() -> StepResult:
         [],
         {"loss_first": START, "loss_last": 3e-4, "accuracy": 1.0, "learning_rate": 0.3, "steps": 300},
         1.7,
-        details={
-            "target": {"accuracy": 1.0, "loss": 0.01, "reason": "every label can be learnt"},
-            "members": members,
-        },
+        details={"target": target, "members": members},
         curves=curves,
     )
 
 
+PROBED = {0.0016: 2.1, 0.005: 1.6, 0.016: 0.8, 0.05: 0.3, 0.16: 0.25, 0.5: 0.6, 1.6: None, 5.0: None}
+RULES = (0.02, 0.5, 0.06, 0.01, 0.011, None)
+TOOLS = ("fastai valley", "fastai slide", "fastai minimum/10", "fastai steep", "torch-lr-finder", "Lightning")
+
+
+def probed() -> StepResult:
+    """Return a sweep with trainings at one rate each, two of which diverged, and the rates of other tools' rules."""
+    result = find_lr()
+    result.summary |= {"largest_stable": 0.6, "effective": 0.5}
+    rates: list[dict[str, Any]] = [{"learning_rate": rate, "loss": loss} for rate, loss in PROBED.items()]
+    for one in rates:
+        one |= (
+            {"steps": 12, "state": "diverged"} if one["loss"] is None else {"steps": 100, "state": "complete"}
+        )
+    probes = {"steps": 100, "initial_loss": 2.3, "split": "training subset", "rates": rates}
+    result.details |= {"probes": probes, "rules": dict(zip(TOOLS, RULES, strict=True))}
+    return result
+
+
 def find_lr(repeats: int = 3) -> StepResult:
-    """Return a sweep that falls from 1e-3 on and explodes at 1."""
+    """Return a sweep that falls from 1e-3 on and explodes at 1, as versions without probes stored it."""
     rates = np.geomspace(1e-7, 10, 100)
     sweeps = []
     for seed in range(repeats):
@@ -181,12 +198,8 @@ def _ranked(step: str, trials: list[Any], curves: dict[str, Curve], epochs: int)
     best = trials[0] if trials and trials[0]["state"] == "complete" else None
     details: dict[str, Any] = {"epochs": epochs, "initial_loss": START, "extended": []}
     if step == "refine-grid":
-        details = {
-            "epochs": epochs,
-            "repeats": {"coarse": [0.2], "refined": [0.19]},
-            "gain": 0.01,
-            "noise": 0.004,
-        }
+        repeats = {"coarse": [0.2], "refined": [0.19]}
+        details = {"epochs": epochs, "repeats": repeats, "gain": 0.01, "noise": 0.004}
     return StepResult(step, [], {"best": best, "trials": trials}, 9.3, details=details, curves=curves)
 
 
@@ -201,9 +214,8 @@ def all_diverged(step: str = "coarse-grid") -> StepResult:
     """Return a grid in which nothing survived."""
     curves = {f"coarse-{i:03d}": curve(2.0 + i, i) for i in range(4)}
     trials = [trial(name, 2.0 + i, 0.0, made) for i, (name, made) in enumerate(curves.items())]
-    wrong = finding(
-        "all-diverged", "error", message="All 4 trials diverged.", fix="Lower the learning rates."
-    )
+    said = {"message": "All 4 trials diverged.", "fix": "Lower the learning rates."}
+    wrong = finding("all-diverged", "error", **said)
     return StepResult(step, [wrong], {"best": None, "trials": trials}, curves=curves)
 
 
@@ -220,7 +232,7 @@ def report(best: dict[str, Any] | None) -> StepResult:
 def recipe() -> dict[str, StepResult]:
     """Return the results of a whole run by step."""
     refined = grid("refine-grid")
-    done = [check_init(), overfit(), find_lr(), grid(), refined, report(refined.summary["best"])]
+    done = [check_init(), overfit(), probed(), grid(), refined, report(refined.summary["best"])]
     return {result.step: result for result in done}
 
 

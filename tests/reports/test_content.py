@@ -81,3 +81,26 @@ def test_stale_steps_are_marked(made: ModuleType) -> None:
     """A stale result is shown, but said to be stale."""
     said = content(made.recipe(), {"stale": ["overfit"]})
     assert [section.step for section in said.sections if section.stale] == ["overfit"]
+
+
+def test_sweep_tables(made: ModuleType) -> None:
+    """Step 3 has the trainings at one rate and other tools' rules beside it, no other step has any."""
+    sections = content(made.recipe(), {}).sections
+    probes, rules = sections[2].asides
+    assert probes.title == "Loss on the training subset after 100 steps at one rate (2.3 before)"
+    assert probes.table.columns == ["learning rate", "loss", "steps", "state"]
+    assert probes.table.lines[3].cells == ["0.05", "0.3", "100", "complete"]
+    assert probes.table.lines[-1].cells == ["5", "–", "12", "diverged"]
+    assert rules.table.columns == ["rule", "learning rate", "times the suggestion"]
+    assert rules.table.lines[1].cells == ["fastai slide", "0.5", "10"]
+    assert rules.table.lines[-1].cells == ["Lightning", "–", "–"]
+    assert not [section.step for section in sections if section.asides and section.step != "find-lr"]
+
+
+def test_sweep_numbers(made: ModuleType) -> None:
+    """Step 3 tells the largest stable and the effective rate where it has them."""
+    known = dict(content(made.recipe(), {}).sections[2].facts)
+    assert (known["stable up to"], known["effective rate (with momentum)"]) == ("0.6", "0.5")
+    old = content({"find-lr": made.find_lr()}, {}).sections[2]
+    assert "stable up to" not in dict(old.facts)
+    assert old.asides == []

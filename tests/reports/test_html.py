@@ -152,3 +152,18 @@ def test_failure_is_told_first(made: ModuleType) -> None:
     top = text[: text.index("Loss at initialisation", text.index("What is wrong") + 1)]
     assert "All 4 trials diverged." in top
     assert "Lower the learning rates." in top
+
+
+def test_sweep_tables_are_folded(page: str) -> None:
+    """The probes and the rules of other tools are tables under a heading that unfolds them, and no trials."""
+    tags = Tags(page).tags
+    assert sum(tag == "details" and attrs.get("class") == "aside" for tag, attrs in tags) == 2
+    aside = page[page.index('<details class="aside">') : page.rindex("</details>")]
+    assert "<td>0.011</td><td>0.22</td>" in aside
+    section = page[page.index('id="find-lr"') : page.index('id="coarse-grid"')]
+    assert "data-trial" not in section
+
+
+def test_captions_are_text(page: str) -> None:
+    """A chart's subtitle is one sentence below it, however many lines the picture has for it."""
+    assert "points: loss on the training subset after 100 steps at one rate; ×\u00a0diverged</span>" in page

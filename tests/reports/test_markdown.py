@@ -32,7 +32,7 @@ def test_tables_are_whole(made: ModuleType) -> None:
     for block in text.split("\n\n"):
         if block.startswith("|"):
             widths.append({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()})
-    assert len(widths) == 4
+    assert len(widths) == 6
     assert all(len(width) == 1 for width in widths)
 
 
@@ -75,3 +75,12 @@ ODD = {
 def test_odd_results_render(made: ModuleType, make: Any) -> None:
     """However little there is, the text lists all six steps."""
     assert len(re.findall(r"^\| \d \|", render(make(made), "t", {}), re.MULTILINE)) == 6
+
+
+def test_sweep_tables(made: ModuleType) -> None:
+    """The tables of step 3 are folded, each with blank lines around it, without which GitHub shows no table."""
+    text = render({"find-lr": made.probed()}, "t", {})
+    assert "<summary>What other tools' rules read from the same sweeps</summary>\n\n| rule |" in text
+    assert "| torch-lr-finder | 0.011 | 0.22 |" in text
+    assert "| 1.6 | – | 12 | diverged |" in text
+    assert text.count("<details>") == text.count("\n\n</details>") == 2
