@@ -1,172 +1,173 @@
-"""Step 3: the learning rate that makes the loss fall, from sweeps over several seeds."""
+"""Step 3: the learning rate that makes the loss fall, from sweeps over several seeds and probes at constant rates."""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from lrtune.checks import learning_rate as checks
 from lrtune.checks.grid import trial_failed
-from lrtune.errors import UserCodeError
-from lrtune.population.planner import make_population
-from lrtune.population.protocol import Member
+from lrtune.probes.learning.candidates import rates_to_probe
+from lrtune.probes.learning.constant_rates import RateProbes
+from lrtune.probes.learning.momentum import momentum_of
+from lrtune.probes.learning.peer_rules import PEER_RULES, peer_suggestions
+from lrtune.probes.learning.probe_reading import largest_stable, read_probes
 from lrtune.probes.learning.sweep import (
-    Sweep,
+    VALLEY,
     geometric_median,
     mean_losses,
     median_curve,
     read_sweep,
-    sweep_rates,
+    read_valley,
 )
 from lrtune.results import StepResult
+from lrtune.steps.rate_probes import probe
+from lrtune.steps.rate_sweeps import sweep
 from lrtune.steps.trials import rounded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lrtune.config import FindLrConfig
+    from lrtune.probes.learning.reading import Reading
+    from lrtune.probes.learning.sweep import Sweep
+    from lrtune.results import Finding
     from lrtune.steps.context import Context
+    from lrtune.steps.rate_sweeps import RateSweeps
 
-SUGGESTION = 2 / 3  # of the way down the valley, in log rate: fastai's rule of the same name ("valley")
-_LOW, _HIGH = 1 / 3, 1.0  # the interval's ends
-_PRETRAINED_DECADES = 2  # lower: fine-tuning takes rates that training from scratch does not
-_BLOCK = 10  # steps between looks at who has diverged
+_MOST_STEPS = 800  # gradient steps in all, with the default settings
+_PROBE_STEPS = 375  # at least, however many the sweeps took: 6 candidates, 3 of which go on
+_AMPLE_STEPS = 475  # for 7 candidates, 4 of which go on
+_CANDIDATES, _FEW_CANDIDATES = 7, 6
 
 
 def find_lr(context: Context) -> StepResult:
-    """Sweep the rate from `find_lr.min` to `find_lr.max` and read the valley.
+    """Sweep the rate from `find_lr.min` to `find_lr.max`, then train at constant rates below the divergence.
 
-    The sweeps of all seeds are one population: each has its own initialisation and data order. All training data,
-    the task's own optimizer, and a small weight decay. A pretrained model's sweep starts two decades lower.
+    The sweeps of all seeds are one population, each with its own initialisation and data order; the constant rates
+    are another, with one initialisation and one order. All training data, the task's own optimizer, and a small
+    weight decay. The sweeps say where to look; the suggestion is the constant rate after which the loss on fixed
+    examples is lowest.
 
     Raises:
         TaskError: If the task's parts do not fit together.
         UserCodeError: If the user's code raises in every sweep, at the lowest rates already.
     """
-    settings = context.config.find_lr
-    rates = _rates_to_sweep(settings, context.task.pretrained)
-    seeds = [context.config.seed + repeat for repeat in range(settings.repeats)]
-    members = [Member(rates[0], settings.weight_decay, seed, seed, rates) for seed in seeds]
-    swept = _Swept(context, members)
-    swept.run(len(rates))
-    losses = list(swept.losses.values())
-    result = _judged([read_sweep(rates, row) for row in losses], losses, seeds)
-    if failed := trial_failed(swept.failures, len(members)):
-        result.findings.append(failed)
-    return result
+    seeds = [context.config.seed + repeat for repeat in range(context.config.find_lr.repeats)]
+    swept = sweep(context, seeds)
+    sweeps = [read_sweep(swept.rates, row) for row in swept.losses.values()]
+    probes, reading = RateProbes(), None
+    if not checks.diverges_everywhere(sweeps):
+        budget = max(_MOST_STEPS - swept.gradient_steps, _PROBE_STEPS)
+        rates = rates_to_probe(sweeps, _CANDIDATES if budget >= _AMPLE_STEPS else _FEW_CANDIDATES)
+        probes = probe(context, rates, budget)
+        reading = read_probes(probes, rates[-1])
+    return _Judgement(context, swept, sweeps, probes, reading).result()
 
 
-def _rates_to_sweep(settings: FindLrConfig, pretrained: bool) -> tuple[float, ...]:
-    if not pretrained or "min" in settings.model_fields_set:
-        return sweep_rates(settings.min, settings.max, settings.steps)
-    least = settings.min / 10**_PRETRAINED_DECADES
-    decades = math.log10(settings.max / settings.min)
-    steps = round(settings.steps * (1 + _PRETRAINED_DECADES / decades))  # as dense as without
-    return sweep_rates(least, settings.max, steps)
+class _Judgement:
+    """From what was measured to the step's result."""
 
+    def __init__(
+        self,
+        context: Context,
+        swept: RateSweeps,
+        sweeps: list[Sweep],
+        probes: RateProbes,
+        reading: Reading | None,
+    ) -> None:
+        self._context = context
+        self._swept = swept
+        self._sweeps = sweeps
+        self._probes = probes
+        self._mean = read_sweep(swept.rates, mean_losses(list(swept.losses.values())))
+        # Where few sweeps rise out of the noise, their mean is read.
+        most = 2 * sum(sweep.descends for sweep in sweeps) > len(sweeps)
+        self._valley = read_valley(sweeps if most else [self._mean])
+        self._reading = reading
+        self._rules = self._peers()
 
-class _Swept:
-    """The sweeps' losses, each up to where it diverged or the user's code raised."""
+    def result(self) -> StepResult:
+        """Return findings, summary and details."""
+        hopeless = [found for found in self._hopeless() if found]
+        findings = hopeless or [found for found in self._doubts() if found]
+        trainings = len(self._sweeps) + len(self._probes.tried)
+        if failed := trial_failed([*self._swept.failures, *self._probes.failures], trainings):
+            findings.append(failed)
+        summary = self._summary() | ({} if hopeless else self._suggested())
+        return StepResult("find-lr", findings, summary, details=self._details())
 
-    def __init__(self, context: Context, members: Sequence[Member]) -> None:
-        self._progress = context.progress
-        self._population = make_population(context.program, members, context.data.train, {})
-        self.losses: dict[int, list[float]] = {member.seed: [] for member in members}
-        self.failures: list[tuple[str, Exception]] = []
+    def _hopeless(self) -> Sequence[Finding | None]:
+        return (
+            checks.diverges_everywhere(self._sweeps),
+            checks.no_descent(self._sweeps, self._mean, self._reading),
+        )
 
-    def run(self, steps: int) -> None:
-        with self._progress.bar("sweeping the learning rate", steps) as bar:
-            for done in range(0, steps, _BLOCK):
-                block = min(_BLOCK, steps - done)
-                if not self._advance(done, block):
-                    return
-                bar.advance(block)
+    def _doubts(self) -> Sequence[Finding | None]:
+        explicit = "max" in self._context.config.find_lr.model_fields_set
+        asked = self._swept.asked[-1] if self._swept.higher and explicit else None
+        return (
+            checks.never_diverged(self._sweeps, asked),
+            checks.best_at_range_edge(self._sweeps, self._reading, self._probes),
+            checks.noisy_suggestion(self._valleys(), self._reading),
+            checks.peers_disagree(self._suggested()["suggestion"], self._rules),
+        )
 
-    def _advance(self, done: int, block: int) -> bool:
-        """Take some steps; return whether any sweep goes on."""
-        try:
-            rows = self._population.advance(block).tolist()
-        except UserCodeError as error:
-            if done == 0:  # not the rate's fault
-                raise
-            self.failures += [(f"seed {member.seed}", error) for member in self._population.members]
-            return False
-        alive = []
-        failures = self._population.failures
-        for index, (member, row) in enumerate(zip(self._population.members, rows, strict=True)):
-            kept = self.losses[member.seed]
-            kept.extend(loss for loss in row if math.isfinite(loss))
-            if failure := failures[index]:
-                self.failures.append((f"seed {member.seed}", failure))
-            elif len(kept) == done + block and read_sweep(member.schedule, kept).diverged in (
-                None,
-                len(kept),
-            ):
-                alive.append(index)
-        self._population.keep(alive)
-        return bool(alive)
+    def _valleys(self) -> list[float]:
+        return [rate for sweep in self._sweeps if (rate := sweep.along(VALLEY)) is not None]
 
+    def _summary(self) -> dict[str, Any]:
+        diverged = [
+            float(sweep.rates[sweep.diverged]) for sweep in self._sweeps if sweep.diverged is not None
+        ]
+        return {
+            "suggestion": None,
+            "low": None,
+            "high": None,
+            "largest_stable": largest_stable(self._probes),
+            "diverged_at": geometric_median(diverged) if diverged else None,
+            "confidence": "low",
+            "repeats": len(self._sweeps),
+            "effective": None,
+            "gradient_steps": self._swept.gradient_steps + self._probes.gradient_steps,
+        }
 
-def _judged(sweeps: list[Sweep], losses: list[list[float]], seeds: list[int]) -> StepResult:
-    mean = read_sweep(sweeps[0].rates.tolist(), mean_losses(losses))
-    suggestions = _rates(sweeps, SUGGESTION)
-    hopeless = [
-        found for found in (checks.diverges_everywhere(sweeps), checks.no_descent(sweeps, mean)) if found
-    ]
-    doubts = (
-        checks.never_diverged(sweeps),
-        checks.best_at_range_edge(sweeps),
-        checks.noisy_suggestion(suggestions),
-    )
-    findings = hopeless or [found for found in doubts if found]
-    divergences = [float(sweep.rates[sweep.diverged]) for sweep in sweeps if sweep.diverged is not None]
-    summary: dict[str, Any] = {
-        "suggestion": None,
-        "low": None,
-        "high": None,
-        "diverged_at": geometric_median(divergences) if divergences else None,
-        "confidence": "low",
-        "repeats": len(sweeps),
-        "gradient_steps": sum(len(row) for row in losses),
-    }
-    if not hopeless:
-        summary |= _suggestion(sweeps, mean)
-    return StepResult("find-lr", findings, summary, details=_details(sweeps, losses, seeds))
+    def _suggested(self) -> dict[str, Any]:
+        """Return suggestion, interval and confidence; of the sweeps' valley where the probes show nothing."""
+        found = self._reading or self._valley
+        assert found is not None, "neither sweeps nor probes descend"
+        momentum = momentum_of(self._context.program, found.suggestion, self._context.config.seed)
+        return {
+            "suggestion": rounded(found.suggestion),
+            "low": rounded(found.low),
+            "high": rounded(found.high),
+            "confidence": checks.confidence(self._valleys(), self._sweeps, self._reading),
+            "effective": rounded(found.suggestion / (1 - momentum)) if momentum else None,
+        }
 
+    def _peers(self) -> dict[str, float | None]:
+        """Return what other tools' rules say of the same sweeps, the median over seeds."""
+        asked = self._swept.asked
+        rows = [peer_suggestions(asked, row[: len(asked)]) for row in self._swept.losses.values()]
+        found = {name: [rate for row in rows if (rate := row[name]) is not None] for name in PEER_RULES}
+        return {name: geometric_median(rates) if rates else None for name, rates in found.items()}
 
-def _suggestion(sweeps: list[Sweep], mean: Sweep) -> dict[str, Any]:
-    """Return suggestion, interval and confidence; where few sweeps rise out of the noise, of their mean."""
-    most = 2 * sum(sweep.descends for sweep in sweeps) > len(sweeps)
-    read = sweeps if most else [mean]
-    suggestions = _rates(read, SUGGESTION)
-    return {
-        "suggestion": rounded(geometric_median(suggestions)),
-        "low": rounded(min(*suggestions, geometric_median(_rates(read, _LOW)))),
-        "high": rounded(max(*suggestions, geometric_median(_rates(read, _HIGH)))),
-        "confidence": checks.confidence(suggestions, sweeps),
-    }
-
-
-def _rates(sweeps: Sequence[Sweep], share: float) -> list[float]:
-    return [rate for sweep in sweeps if (rate := sweep.along(share)) is not None]
-
-
-def _details(sweeps: list[Sweep], losses: list[list[float]], seeds: list[int]) -> dict[str, Any]:
-    steps = len(sweeps[0].rates)
-    return {
-        "learning_rates": sweeps[0].rates.tolist(),
-        "median": median_curve([sweep.smoothed for sweep in sweeps], steps),
-        "sweeps": [
-            {
-                "seed": seed,
-                "loss": _padded(row, steps),
-                "smoothed": _padded(sweep.smoothed.tolist(), steps),
-                "suggestion": sweep.along(SUGGESTION),
-                "diverged_at": None if sweep.diverged is None else float(sweep.rates[sweep.diverged]),
-            }
-            for sweep, row, seed in zip(sweeps, losses, seeds, strict=True)
-        ],
-    }
+    def _details(self) -> dict[str, Any]:
+        steps = len(self._swept.rates)
+        return {
+            "learning_rates": list(self._swept.rates),
+            "median": median_curve([sweep.smoothed for sweep in self._sweeps], steps),
+            "sweeps": [
+                {
+                    "seed": seed,
+                    "loss": _padded(row, steps),
+                    "smoothed": _padded(sweep.smoothed.tolist(), steps),
+                    "suggestion": sweep.along(VALLEY),
+                    "diverged_at": None if sweep.diverged is None else float(sweep.rates[sweep.diverged]),
+                }
+                for sweep, (seed, row) in zip(self._sweeps, self._swept.losses.items(), strict=True)
+            ],
+            "probes": self._probes.as_details(),
+            "rules": self._rules,
+        }
 
 
 def _padded(values: list[float], length: int) -> list[float | None]:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lrtune.probes.learning.reading import Reading
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+VALLEY, _VALLEY_LOW = (
+    2 / 3,
+    1 / 3,
+)  # of the way down, in log rate: the suggestion, and the interval's lower end
 KERNEL_DECADES = 0.12  # standard deviation of the smoothing kernel
 _KERNEL_STEPS = 1.5  # at least, where the sweep is coarse
 _START_SHARE = 0.1  # of the steps: at rates so low that the loss stands still
@@ -125,18 +131,40 @@ def smooth(rates: Floats, losses: Floats) -> tuple[Floats, float]:
     width = max(KERNEL_DECADES, _KERNEL_STEPS * float(position[1] - position[0]))
     weights = np.exp(-0.5 * ((position[:, None] - position[None, :]) / width) ** 2)
     weights /= weights.sum(1, keepdims=True)
-    # Second differences of neighbours hold the noise and almost nothing of the curve; the median leaves out the
-    # divergence. Var(x[i-1] - 2 x[i] + x[i+1]) = 6 σ².
-    seconds = np.abs(np.diff(losses, 2)) if len(losses) > 2 else np.zeros(1)
-    noise = _MAD_TO_STD * float(np.median(seconds)) / math.sqrt(6)
+    # A loss that has come to rest at zero hides the noise that it had before: the larger of the two counts.
+    noise = max(_noise(losses), _noise(losses[: len(losses) // 3]))
     share = float(np.sqrt((weights[len(rates) // 2] ** 2).sum()))
     return weights @ losses, noise * share
+
+
+def _noise(losses: Floats) -> float:
+    """Return the standard deviation of independent noise on a smooth curve.
+
+    Second differences of neighbours hold the noise and almost nothing of the curve, Var(x[i-1] - 2 x[i] + x[i+1]) =
+    6 σ²; their median leaves out a divergence.
+    """
+    seconds = np.abs(np.diff(losses, 2)) if len(losses) > 2 else np.zeros(1)
+    return _MAD_TO_STD * float(np.median(seconds)) / math.sqrt(6)
 
 
 def median_curve(curves: Sequence[Floats], steps: int) -> list[float | None]:
     """Return the median over sweeps at each rate, `[steps]`; None where over half of them have ended."""
     columns = [[float(curve[at]) for curve in curves if at < len(curve)] for at in range(steps)]
     return [float(np.median(column)) if 2 * len(column) > len(curves) else None for column in columns]
+
+
+def read_valley(sweeps: Sequence[Sweep]) -> Reading | None:
+    """Return the rate two thirds down the valley, the median over the sweeps; None where none descends."""
+    suggestions = _along(sweeps, VALLEY)
+    if not suggestions:
+        return None
+    low = min(*suggestions, geometric_median(_along(sweeps, _VALLEY_LOW)))
+    high = max(*suggestions, geometric_median(_along(sweeps, 1.0)))
+    return Reading(geometric_median(suggestions), low, high, math.nan)
+
+
+def _along(sweeps: Sequence[Sweep], share: float) -> list[float]:
+    return [rate for sweep in sweeps if (rate := sweep.along(share)) is not None]
 
 
 def mean_losses(rows: Sequence[Sequence[float]]) -> list[float]:

@@ -1,0 +1,118 @@
+"""Training at a few constant rates: what was measured, and how much of the fall of the loss each rate misses.
+
+What counts is the loss on fixed examples, as a share of the best rate's fall::
+
+    regret(rate) = (loss(rate) - lowest loss) / (loss at initialisation - lowest loss)
+
+averaged over the splits that are measured (a subset of the training data, and of the validation data where there are
+any). It does not change when the loss is shifted or scaled.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+FIRST_STEPS = 25  # of every candidate
+# Of those that go on, measured at both: the recipe's "within about 100 iterations", and a drop that has to hold. Over
+# 17 programs the mean of the two misses 0.4% of the fall at the median and 3% at the 90th percentile, the last alone
+# 0.4% and 3.2%, 50 and 100 steps 0.8% and 3.2%.
+JUDGED_STEPS = (75, 100)
+STEPS = JUDGED_STEPS[-1]
+
+Losses = Mapping[str, float]  # by split
+
+
+@dataclass
+class ProbedRate:
+    """Training at one rate, as far as it came.
+
+    Attributes:
+        rate: The learning rate.
+        losses: Minibatch losses, `[steps]`.
+        measured: By steps taken, the loss on each split.
+        diverged: Whether any loss was not finite, or the user's code raised.
+    """
+
+    rate: float
+    losses: list[float] = field(default_factory=list)
+    measured: dict[int, dict[str, float]] = field(default_factory=dict)
+    diverged: bool = False
+
+    @property
+    def state(self) -> Literal["complete", "diverged", "stopped"]:
+        """How it ended."""
+        if self.diverged:
+            return "diverged"
+        return "complete" if STEPS in self.measured else "stopped"
+
+    def as_details(self, split: str) -> dict[str, Any]:
+        """Return plain values for a result, with the last loss on one split."""
+        loss = None if self.diverged else self.last.get(split)
+        return {"learning_rate": self.rate, "loss": loss, "steps": len(self.losses), "state": self.state}
+
+    @property
+    def last(self) -> Losses:
+        """The losses measured last."""
+        return self.measured[max(self.measured)] if self.measured else {}
+
+
+@dataclass
+class RateProbes:
+    """All rates that were trained at.
+
+    Attributes:
+        initial: Loss on each split before any training.
+        tried: The rates, ascending.
+        failures: What the user's code raised, with the rate's name.
+    """
+
+    initial: dict[str, float] = field(default_factory=dict)
+    tried: list[ProbedRate] = field(default_factory=list)
+    failures: list[tuple[str, Exception]] = field(default_factory=list)
+
+    @property
+    def gradient_steps(self) -> int:
+        """Steps taken at all rates."""
+        return sum(len(one.losses) for one in self.tried)
+
+    def at(self, rate: float) -> ProbedRate:
+        """Return the training at one of the rates."""
+        return next(one for one in self.tried if one.rate == rate)
+
+    def regrets(self, *steps: int) -> dict[float, float]:
+        """Return the regret of each rate, ascending, the mean over some numbers of steps; empty where none descends.
+
+        A rate that diverged on its way has an infinite one; one that was given up before is left out.
+        """
+        each = [self._regrets_at(count) for count in steps]
+        if not all(each):
+            return {}
+        rates = [one.rate for one in self.tried if all(one.rate in regrets for regrets in each)]
+        return {rate: float(np.mean([regrets[rate] for regrets in each])) for rate in rates}
+
+    def _regrets_at(self, steps: int) -> dict[float, float]:
+        measured = {
+            one.rate: one.measured[steps] for one in self.tried if steps in one.measured and not one.diverged
+        }
+        shares = [share for split in self.initial if (share := self._shares(measured, split))]
+        if not shares:
+            return {}
+        diverged = {one.rate: math.inf for one in self.tried if one.diverged}
+        return diverged | {rate: float(np.mean([share[rate] for share in shares])) for rate in measured}
+
+    def _shares(self, measured: Mapping[float, Losses], split: str) -> dict[float, float]:
+        losses = {rate: row[split] for rate, row in measured.items()}
+        lowest = min(losses.values(), default=math.inf)
+        fall = self.initial[split] - lowest
+        return {rate: (loss - lowest) / fall for rate, loss in losses.items()} if fall > 0 else {}
+
+    def as_details(self) -> dict[str, Any]:
+        """Return plain values for a result."""
+        split, name = ("val", "validation data") if "val" in self.initial else ("train", "training subset")
+        rates = [one.as_details(split) for one in self.tried]
+        return {"steps": STEPS, "split": name, "initial_loss": self.initial.get(split), "rates": rates}
