@@ -12,6 +12,7 @@ from lrtune.population.modes import in_mode
 
 if TYPE_CHECKING:
     from lrtune.data.batches import Batches
+    from lrtune.population.forward import Outcome
     from lrtune.task import Task
 
 _JOINED_BYTES = 512 * 2**20
@@ -32,28 +33,47 @@ def evaluate_model(
         batches: The split.
         training_mode: Whether dropout and batch statistics are those of training.
     """
-    weights: list[int] = []
-    rows: list[dict[str, torch.Tensor]] = []
-    pairs: list[tuple[Any, Any]] = []
-    joined: bool | None = None
-    # Counting may read the split, which must not happen in the middle of a pass over it.
-    count = batches.counted() if task.metrics else 0
+    measured = Measured(task, batches)
     with in_mode(model, training_mode), torch.no_grad():
         for batch in batches.in_order():
-            outcome = run_batch(task, model, batch)
-            if joined is None:
-                joined = bool(task.metrics) and _can_join(outcome.output, outcome.target, count)
-            if joined:
-                pairs.append((outcome.output, outcome.target))
-                measured = {}
-            else:
-                measured = measured_metrics(task, outcome.output, outcome.target)
-            weights.append(example_count(batch))
-            rows.append({"loss": outcome.scalar.detach().clone(), **outcome.metrics, **measured})
-        whole = _whole_metrics(task, pairs, weights) if pairs else {}
-    means = _means(rows, weights)
-    loss = means.pop("loss")
-    return loss, means | whole
+            measured.add(batch, run_batch(task, model, batch))
+        return measured.result()
+
+
+class Measured:
+    """One member's outcomes on the batches of a split, and what follows from all of them.
+
+    Args:
+        task: Brings the metrics.
+        batches: The split, which is counted before anybody goes through it.
+    """
+
+    def __init__(self, task: Task, batches: Batches) -> None:
+        self._task = task
+        self._count = batches.counted() if task.metrics else 0
+        self._weights: list[int] = []
+        self._rows: list[dict[str, torch.Tensor]] = []
+        self._pairs: list[tuple[Any, Any]] = []
+        self._joined: bool | None = None
+
+    def add(self, batch: Any, outcome: Outcome) -> None:
+        """Take in what a member made of the next batch."""
+        if self._joined is None:
+            self._joined = bool(self._task.metrics) and _can_join(outcome.output, outcome.target, self._count)
+        if self._joined:
+            self._pairs.append((outcome.output, outcome.target))
+            measured = {}
+        else:
+            measured = measured_metrics(self._task, outcome.output, outcome.target)
+        self._weights.append(example_count(batch))
+        self._rows.append({"loss": outcome.scalar.detach().clone(), **outcome.metrics, **measured})
+
+    def result(self) -> tuple[float, dict[str, float]]:
+        """Return the mean loss over the examples, and the metrics."""
+        whole = _whole_metrics(self._task, self._pairs, self._weights) if self._pairs else {}
+        means = _means(self._rows, self._weights)
+        loss = means.pop("loss")
+        return loss, means | whole
 
 
 def _whole_metrics(task: Task, pairs: list[tuple[Any, Any]], weights: list[int]) -> dict[str, float]:

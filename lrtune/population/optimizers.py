@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -78,16 +79,36 @@ def _from_class(cls: type[torch.optim.Optimizer], keywords: dict[str, Any]) -> t
     # YAML has no tuples and torch wants betas as one.
     keywords = {key: tuple(value) if isinstance(value, list) else value for key, value in keywords.items()}
 
-    def build(model: torch.nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
-        rates: dict[str, Any] = {"lr": lr, **({"weight_decay": weight_decay} if decays else {})}
+    return NamedOptimizer(cls, keywords, decays), decays
+
+
+@dataclass(frozen=True)
+class NamedOptimizer:
+    """A class of `torch.optim` on all parameters of a model.
+
+    Attributes:
+        cls: The class.
+        keywords: Its keywords besides rate and decay.
+        decays: Whether it knows a weight decay.
+    """
+
+    cls: type[torch.optim.Optimizer]
+    keywords: dict[str, Any]
+    decays: bool
+
+    def __call__(self, model: torch.nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+        """Return an instance.
+
+        Raises:
+            ConfigError: If the class refuses its settings.
+        """
+        rates: dict[str, Any] = {"lr": lr, **({"weight_decay": weight_decay} if self.decays else {})}
         try:
-            return cls(model.parameters(), **rates, **keywords)
+            return self.cls(model.parameters(), **rates, **self.keywords)
         except (TypeError, ValueError) as error:
             raise ConfigError(
-                f"optimizer: torch.optim.{cls.__name__} refuses its settings: {error}"
+                f"optimizer: torch.optim.{self.cls.__name__} refuses its settings: {error}"
             ) from error
-
-    return build, decays
 
 
 def _called(function: Callable[..., Any], name: str, keywords: dict[str, Any]) -> OptimizerFactory:

@@ -1,0 +1,1 @@
+"""The fused execution: K members as one program over stacked parameters."""

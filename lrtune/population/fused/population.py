@@ -1,0 +1,175 @@
+"""Members trained as one program; see `Population` for what each method promises."""
+
+from __future__ import annotations
+
+import math
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from lrtune.data.nest import byte_count, map_nest, tensors_of
+from lrtune.errors import TaskError
+from lrtune.population.evaluation import Measured
+from lrtune.population.fused.forward import outcomes
+from lrtune.population.fused.gradient import FusedGradient
+from lrtune.population.fused.optimizer import optimizer_on_rows
+from lrtune.population.fused.stack import CannotFuseError, Stack
+from lrtune.population.protocol import Evaluation
+from lrtune.random_state import RandomStream
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from lrtune.data.batches import Batches
+    from lrtune.population.program import Program
+    from lrtune.population.protocol import Member, State
+
+_BLOCK_STEPS = 32  # between looks at the losses: on an accelerator each waits for it
+_BLOCK_BYTES = 64 * 2**20
+
+
+class FusedPopulation:
+    """K members as rows of stacked tensors.
+
+    Every number is what the serial execution gives, up to the rounding of batched kernels; random numbers that a
+    forward pass draws (dropout) come from one stream for all members, each drawing its own.
+
+    Args:
+        program: Model, loss and optimizer.
+        members: What is trained.
+        train: The training batches.
+        splits: What `evaluate` measures on, by name.
+        traced: Whether to trace the program and replay it.
+
+    Raises:
+        CannotFuseError: If these members cannot be one program.
+        TaskError: If the task builds something that cannot be trained.
+        UserCodeError: If the user's code raises.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        members: Sequence[Member],
+        train: Batches,
+        splits: Mapping[str, Batches],
+        traced: bool = True,
+    ) -> None:
+        self._program = program
+        self._splits = splits
+        self._members = tuple(members)
+        self._stack = Stack(program, members)
+        self._gradient = FusedGradient(program.task, self._stack, traced)
+        self._optimizer = optimizer_on_rows(program, self._stack, members)
+        self._orders = sorted({member.order for member in members})
+        self._streams = {order: train.stream(order) for order in self._orders}
+        self._random = RandomStream(members[0].seed)
+        self._steps_done = 0
+        self._stopped = [False] * len(members)
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The members still there."""
+        return self._members
+
+    @property
+    def failures(self) -> tuple[Exception | None, ...]:
+        """None for each: code that raises for one member's numbers cannot be fused."""
+        return (None,) * len(self._members)
+
+    def advance(self, steps: int) -> torch.Tensor:
+        """Train all members; see `Population.advance`."""
+        self._stack.model.train()
+        losses = torch.full((len(self._members), steps), math.nan, dtype=torch.float64)
+        done = 0
+        with self._random:
+            while done < steps and not all(self._stopped):
+                block = self._block(steps - done)
+                losses[:, done : done + len(block)] = self._train(block)
+                done += len(block)
+        return losses
+
+    def _train(self, block: list[list[Any]]) -> torch.Tensor:
+        """Take a step a batch; return the losses, float64 `[members, steps]`, NaN from a divergence on."""
+        rows = []
+        for batches in block:
+            stacked = len(batches) > 1
+            found, gradients = self._gradient(self._merged(batches) if stacked else batches[0], stacked)
+            rates = [member.rate_at(self._steps_done) for member in self._members]
+            decays = [member.weight_decay for member in self._members]
+            self._optimizer.step(gradients, rates, decays)
+            self._steps_done += 1
+            rows.append(found)
+        losses = torch.stack(rows, 1).cpu().double()
+        for row in range(len(self._members)):
+            lost = torch.nonzero(~torch.isfinite(losses[row])).flatten()
+            if self._stopped[row]:
+                losses[row] = math.nan
+            elif len(lost):
+                losses[row, int(lost[0]) :] = math.nan
+                self._stopped[row] = True
+        return losses
+
+    def _block(self, most: int) -> list[list[Any]]:
+        """Take the next batches of every order, as many as the block's limits allow and at least one."""
+        block: list[list[Any]] = []
+        held = 0
+        for batches in islice(zip(*self._streams.values(), strict=True), min(most, _BLOCK_STEPS)):
+            block.append(list(batches))
+            held += byte_count(block[-1])
+            if held >= _BLOCK_BYTES:
+                break
+        if not block:
+            raise TaskError("Task.train: gave no batch at all")
+        return block
+
+    def _merged(self, batches: list[Any]) -> Any:
+        """Return one nest of each member's batch in a first dimension."""
+        at = {order: index for index, order in enumerate(self._orders)}
+        own = [batches[at[member.order]] for member in self._members]
+        parts = [list(tensors_of(batch)) for batch in own]
+        if len({tuple(one.shape for one in part) for part in parts}) > 1:
+            raise CannotFuseError("batches of different orders have different shapes")
+        stacked = iter([torch.stack(same) for same in zip(*parts, strict=True)])
+        return map_nest(lambda _: next(stacked), own[0])
+
+    def evaluate(self, split: str, training_mode: bool = False) -> Evaluation:
+        """Measure every member on a split; see `Population.evaluate`."""
+        batches = self._splits[split]
+        measured = [Measured(self._program.task, batches) for _ in self._members]
+        with RandomStream(self._members[0].seed):
+            for batch in batches.in_order():
+                for one, outcome in zip(
+                    measured, outcomes(self._program.task, self._stack, batch, training_mode), strict=True
+                ):
+                    one.add(batch, outcome)
+        rows = [
+            (math.nan, {}) if stopped else one.result()
+            for one, stopped in zip(measured, self._stopped, strict=True)
+        ]
+        names = dict.fromkeys(name for _, metrics in rows for name in metrics)
+        return Evaluation(
+            torch.tensor([loss for loss, _ in rows], dtype=torch.float64),
+            {
+                name: torch.tensor([metrics.get(name, math.nan) for _, metrics in rows], dtype=torch.float64)
+                for name in names
+            },
+        )
+
+    def keep(self, members: Sequence[int]) -> None:
+        """Drop all others; see `Population.keep`."""
+        if len(members) == len(self._members):
+            return
+        self._members = tuple(self._members[index] for index in members)
+        self._stopped = [self._stopped[index] for index in members]
+        self._stack.keep(members)
+        self._optimizer.keep(members, list(self._stack.trained.values()))
+        if not self._members:
+            self._streams = {}
+
+    def export(self, member: int) -> State:
+        """Return one member's state_dict; see `Population.export`."""
+        state = self._stack.model.state_dict()
+        row = self._stack.row(member)
+        return {key: row.get(key, value).detach().clone().cpu() for key, value in state.items()}
