@@ -89,6 +89,13 @@ class RefineConfig(_Section):
     seeds: Count = 3
 
 
+class PopulationConfig(_Section):
+    """`population:`, how members of one training are executed, and how many of them at most at once."""
+
+    execution: Literal["auto", "serial", "fused"] = "auto"
+    members: Count | None = None
+
+
 class Config(_Section):
     """All settings of a recipe; the keys of the YAML file as keyword arguments.
 
@@ -111,6 +118,7 @@ class Config(_Section):
     find_lr: FindLrConfig = FindLrConfig()
     coarse: CoarseConfig = CoarseConfig()
     refine: RefineConfig = RefineConfig()
+    population: PopulationConfig = PopulationConfig()
 
     def __init__(self, **keys: Any) -> None:
         try:

@@ -16,6 +16,7 @@ import torch
 from lrtune.config import Config
 from lrtune.data.device import resolve_device
 from lrtune.errors import ConfigError, TaskError
+from lrtune.plan_file import PlanFile
 from lrtune.population.outside import outside_kept
 from lrtune.progress import Silent
 from lrtune.provenance import changed, fingerprint, made_from
@@ -208,11 +209,14 @@ class Recipe:
 
     def _opened(self, origin: Mapping[str, Any]) -> Context:
         if self._context is None:
+            plans = PlanFile(self._run_dir, self._made_from("check-init", {}))
             self._context = open_context(
                 self.task,
                 self.config,
                 self.progress,
                 lambda name, role: load_function(name, role, self._folder),
+                plans.read(),
+                plans.write,
             )
         if self._run_dir is None:
             return self._context

@@ -29,6 +29,7 @@ DOWNWARDS = (
     "probes",
     "population",
     "data",
+    "plan_file",
     "run_dir",
     "curve_file",
     "provenance",

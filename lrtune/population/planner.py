@@ -1,42 +1,207 @@
-"""Which execution trains a set of members, and how many of them at a time."""
+"""Which execution trains a set of members, and how many of them at a time: decided by measuring."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import statistics
+import time
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from lrtune.data.device import free_bytes
-from lrtune.data.nest import byte_count
+from lrtune.population.fused.equivalence import why_not_fused
+from lrtune.population.fused.population import FusedPopulation
+from lrtune.population.fused.stack import CannotFuseError
+from lrtune.population.memory import fitting
 from lrtune.population.serial import SerialPopulation
+from lrtune.progress import Silent
 from lrtune.random_state import preserved
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from lrtune.config import PopulationConfig
     from lrtune.data.batches import Batches
     from lrtune.population.program import Program
     from lrtune.population.protocol import Member, Population
+    from lrtune.progress import Progress
 
-_COPIES = 4  # of the parameters that a member in training holds: themselves, a gradient, Adam's two moments
-_MEMORY_SHARE = 0.5  # of what is free: data and activations need the rest
+Execution = Literal["serial", "fused"]
 
-
-def make_population(
-    program: Program, members: Sequence[Member], train: Batches, splits: Mapping[str, Batches]
-) -> Population:
-    """Return a population ready to advance; see `SerialPopulation` for the arguments."""
-    return SerialPopulation(program, members, train, splits)
+_WORTH_SECONDS = 1.5  # of serial training: planning less would cost as much as it saves
+_FIRST_STEPS = 3  # set things up: an optimizer's state, a recording
+_TIMED_BLOCKS, _BLOCK_STEPS = 3, 2
+_GAIN = 1.1  # times as fast as serial that a fused program must be measured: timings are noisy
 
 
-def group_size(program: Program, members: int, train: Batches) -> int:
-    """Return how many members are best held at once.
+@dataclass(frozen=True)
+class Plan:
+    """How members are trained.
 
-    Data that are read anew each time are read once for as many members as fit in memory. Where reading costs
-    nothing a serial execution gains nothing from company: one at a time takes the least memory, and an
-    interruption costs one member's work.
+    Attributes:
+        execution: What trains them.
+        traced: Whether a fused program is recorded and played again.
+        reason: Why, in a line.
     """
-    if train.resident:
-        return 1
-    with preserved():
-        model = program.build_model()
-    held = byte_count([*model.parameters(), *model.buffers()]) * _COPIES
-    return max(1, min(members, int(_MEMORY_SHARE * free_bytes(program.device) / max(held, 1))))
+
+    execution: Execution
+    traced: bool
+    reason: str
+
+
+class _Timed(NamedTuple):
+    """Seconds that setting up takes, and a step of all members."""
+
+    start: float
+    step: float
+
+
+class Planner:
+    """Chooses, and remembers what it chose.
+
+    Args:
+        program: Model, loss and optimizer.
+        settings: What the user decided.
+        progress: Told each choice.
+        known: What an earlier planner of the same program remembered.
+        remember: Called with all that is known, whenever there is more of it.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        settings: PopulationConfig,
+        progress: Progress | None = None,
+        known: Mapping[str, Any] | None = None,
+        remember: Callable[[dict[str, Any]], object] = lambda known: None,
+    ) -> None:
+        self._program = program
+        self._settings = settings
+        self._progress = progress or Silent()
+        self._remember = remember
+        self._plans: dict[int, Plan] = {}
+        self._refused: str | None = None
+        self._trusted = False
+        self._recall(known or {})
+
+    def population(
+        self,
+        members: Sequence[Member],
+        train: Batches,
+        splits: Mapping[str, Batches],
+        steps: int,
+        program: Program | None = None,
+    ) -> Population:
+        """Return a population ready to advance.
+
+        Args:
+            members: What is trained.
+            train: The training batches.
+            splits: What `evaluate` measures on, by name.
+            steps: Gradient steps that each member is expected to take.
+            program: The planner's with other metrics, where they are needed.
+
+        Raises:
+            TaskError: If the task builds something that cannot be trained.
+            UserCodeError: If the user's code raises.
+        """
+        program = program or self._program
+        plan = self.plan(members, train, steps)
+        if plan.execution == "fused":
+            try:
+                return FusedPopulation(program, members, train, splits, plan.traced)
+            except CannotFuseError as error:
+                self._progress.note(f"trained one after the other: {error}")
+        return SerialPopulation(program, members, train, splits)
+
+    def group_size(self, members: Sequence[Member], train: Batches, steps: int) -> int:
+        """Return how many members are best held at once.
+
+        A fused program gains from company. Data that are read anew each time are read once for as many members as fit
+        in memory. Otherwise a serial execution gains nothing from it: one at a time takes the least memory, and an
+        interruption costs one member's work.
+        """
+        fused = self.plan(members, train, steps).execution == "fused"
+        if train.resident and not fused:
+            return 1
+        batch = train.head(1, members[0].order)[0] if fused else None
+        most = min(len(members), fitting(self._program, batch))
+        return min(most, self._settings.members or most)
+
+    def note(self, text: str) -> None:
+        """Tell the user something of how members are trained."""
+        self._progress.note(text)
+
+    def plan(self, members: Sequence[Member], train: Batches, steps: int) -> Plan:
+        """Return how to train so many members, measuring where it is not known and worth it."""
+        wanted = self._settings.execution
+        if wanted == "serial" or len(members) < 2:
+            return Plan("serial", traced=False, reason="as set" if wanted == "serial" else "one member")
+        if self._refused is not None:
+            return Plan("serial", traced=False, reason=self._refused)
+        if not train.resident and len({member.order for member in members}) > 1:
+            return Plan("serial", traced=False, reason="batches of several orders may differ in shape")
+        known = self._plans.get(len(members))
+        if known is None:
+            known = self._planned(members, train, steps, wanted == "fused")
+            if known is None:  # too short to be worth it; a longer training may be
+                return Plan("serial", traced=False, reason="too short to be worth planning")
+            self._plans[len(members)] = known
+            self._progress.note(f"{len(members)} members: {known.execution}, {known.reason}")
+            self._remember(self._known())
+        return known
+
+    def _planned(self, members: Sequence[Member], train: Batches, steps: int, forced: bool) -> Plan | None:
+        alone = self._timed(lambda: SerialPopulation(self._program, members[:1], train, {}))
+        serial = alone.step * len(members) * steps
+        if serial < _WORTH_SECONDS and not forced:
+            return None
+        if not self._trusted:
+            self._refused = why_not_fused(self._program, members, train)
+            self._trusted = self._refused is None
+        if self._refused is not None:
+            return Plan("serial", traced=False, reason=self._refused)
+        return self._measured(members, train, steps, serial, forced)
+
+    def _measured(
+        self, members: Sequence[Member], train: Batches, steps: int, serial: float, forced: bool
+    ) -> Plan:
+        seconds: dict[bool, float] = {}
+        for traced in (False, True):
+            timed = self._timed(partial(FusedPopulation, self._program, members, train, {}, traced))
+            seconds[traced] = timed.start + timed.step * steps
+        traced = seconds[True] < seconds[False]
+        ratio = serial / seconds[traced]
+        if ratio < _GAIN and not forced:
+            slower = f"measured, one program is {ratio:.2g} times as fast as one by one"
+            return Plan("serial", traced=False, reason=slower)
+        how = "recorded and played" if traced else "one program"
+        return Plan("fused", traced, f"{how}, measured {ratio:.2g} times as fast as one by one")
+
+    def _timed(self, build: Callable[[], Population]) -> _Timed:
+        """Time a population's start and its steps; of the steps the median of a few."""
+        with preserved():
+            population = build()
+            started = time.perf_counter()
+            population.advance(_FIRST_STEPS)
+            start = time.perf_counter() - started
+            seconds = []
+            for _ in range(_TIMED_BLOCKS):
+                started = time.perf_counter()
+                population.advance(_BLOCK_STEPS)
+                seconds.append((time.perf_counter() - started) / _BLOCK_STEPS)
+        step = statistics.median(seconds)
+        return _Timed(max(start - _FIRST_STEPS * step, 0.0), step)
+
+    # --- what is remembered ---------------------------------------------------------------------------------------
+
+    def _known(self) -> dict[str, Any]:
+        plans = {str(members): asdict(plan) for members, plan in self._plans.items()}
+        return {"refused": self._refused, "plans": plans}
+
+    def _recall(self, known: Mapping[str, Any]) -> None:
+        try:
+            self._plans = {int(members): Plan(**plan) for members, plan in known.get("plans", {}).items()}
+            self._refused = known.get("refused")
+        except (TypeError, ValueError, AttributeError):  # of another version
+            return
+        self._trusted = bool(self._plans) and self._refused is None

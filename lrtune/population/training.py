@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import torch
 
 from lrtune.data.batches import FixedBatches
 from lrtune.errors import UserCodeError
-from lrtune.population.planner import group_size, make_population
+from lrtune.population.memory import ran_out_of_memory
 from lrtune.results import Curve
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from lrtune.data.batches import Batches
     from lrtune.data.source import TaskData
-    from lrtune.population.program import Program
+    from lrtune.population.planner import Planner
     from lrtune.population.protocol import Evaluation, Member, Population
 
 
@@ -49,7 +50,7 @@ class Run:
 
 
 def train_members(
-    program: Program,
+    planner: Planner,
     members: Sequence[Member],
     data: TaskData,
     epochs: int,
@@ -57,11 +58,12 @@ def train_members(
 ) -> Iterator[Run]:
     """Train members, yielding each `Run` when it has finished.
 
-    Members are dealt into groups that fit in memory; within a group they advance side by side, an epoch at a time.
+    Members are dealt into groups that fit in memory; within a group they advance side by side, an epoch at a time. A
+    group that runs out of memory all the same is halved, and what it had not finished begins anew.
     On an interruption the runs under way are lost, those yielded are not.
 
     Args:
-        program: Model, loss and optimizer.
+        planner: Says how members are trained.
         members: The configurations.
         data: Training and validation batches.
         epochs: Passes over the training data.
@@ -74,11 +76,22 @@ def train_members(
     if data.val is not None:
         splits["val"] = data.val
     per_epoch = data.train.counted()
-    size = group_size(program, len(members), data.train)
-    for start in range(0, len(members), size):
-        group = members[start : start + size]
-        population = make_population(program, group, data.train, splits)
-        yield from _train_group(population, list(splits), per_epoch, epochs, on_steps)
+    steps = per_epoch * epochs
+    size = planner.group_size(members, data.train, steps)
+    waiting = deque(members[start : start + size] for start in range(0, len(members), size))
+    while waiting:
+        group = list(waiting.popleft())
+        try:
+            population = planner.population(group, data.train, splits, steps)
+            for run in _train_group(population, list(splits), per_epoch, epochs, on_steps):
+                group.remove(run.member)
+                yield run
+        except Exception as error:
+            if len(group) < 2 or not ran_out_of_memory(error):
+                raise
+            half = len(group) // 2
+            waiting.extendleft((group[half:], group[:half]))
+            planner.note(f"out of memory: training {half} members at a time")
 
 
 def _train_group(

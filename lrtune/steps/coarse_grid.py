@@ -83,7 +83,7 @@ class _Grid:
         ]
         bar.extend(len(members) * config.coarse.epochs * self._context.data.train.counted())
         runs = train_members(
-            self._context.program, members, self._context.data, config.coarse.epochs, on_steps=bar.advance
+            self._context.planner, members, self._context.data, config.coarse.epochs, on_steps=bar.advance
         )
         total = len(self._trials) + len(members)
         bar.tell(f"cell {len(self._trials) + 1} of {total}")

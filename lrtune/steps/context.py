@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from lrtune.data.device import resolve_device
 from lrtune.data.source import open_data
 from lrtune.population.optimizers import optimizer_factory
+from lrtune.population.planner import Planner
 from lrtune.population.program import Program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import torch
 
@@ -33,6 +34,7 @@ class Context:
         program: Model, loss and optimizer on their device.
         data: The batches.
         progress: Told how far a step is.
+        planner: Chooses how members are trained.
         keep: Called with what a step has so far, whenever that is worth not losing.
     """
 
@@ -41,6 +43,7 @@ class Context:
     program: Program
     data: TaskData
     progress: Progress
+    planner: Planner
     keep: Callable[[StepResult], object] = lambda result: None
 
     @property
@@ -50,7 +53,12 @@ class Context:
 
 
 def open_context(
-    task: Task, config: Config, progress: Progress, load: Callable[[str, str], Callable[..., Any]]
+    task: Task,
+    config: Config,
+    progress: Progress,
+    load: Callable[[str, str], Callable[..., Any]],
+    known: Mapping[str, Any] | None = None,
+    remember: Callable[[dict[str, Any]], object] = lambda known: None,
 ) -> Context:
     """Make a task ready: device, optimizer and data, and the check that each model is a new one.
 
@@ -59,6 +67,8 @@ def open_context(
         config: The settings.
         progress: Told how far the work is.
         load: Imports a function by its name, for an optimizer named in the configuration.
+        known: What a planner of the same program remembered.
+        remember: Called with what this one finds.
 
     Raises:
         ConfigError: If the device or the optimizer is not there.
@@ -72,4 +82,5 @@ def open_context(
     first_batch = cache(lambda: data.train.head(1, config.seed)[0])
     program = Program(task, optimizer, device, decays, plain, first_batch)
     program.check_models_are_fresh()
-    return Context(program.task, config, program, data, progress)
+    planner = Planner(program, config.population, progress, known, remember)
+    return Context(program.task, config, program, data, progress, planner)

@@ -102,7 +102,7 @@ class _Refinement:
         seed = self._context.config.seed
         settings = dict.fromkeys((row["lr"], row["weight_decay"]) for row in rows)
         runs = train_members(
-            self._context.program,
+            self._context.planner,
             [Member(lr, weight_decay, seed, seed) for lr, weight_decay in settings],
             self._context.data,
             self._settings.epochs,
@@ -116,7 +116,7 @@ class _Refinement:
         members = [Member(one.lr, one.weight_decay, seed, seed) for one in asked]
         waiting = list(asked)
         runs = train_members(
-            self._context.program, members, self._context.data, self._settings.epochs, on_steps=bar.advance
+            self._context.planner, members, self._context.data, self._settings.epochs, on_steps=bar.advance
         )
         for run in runs:
             setting = (run.member.learning_rate, run.member.weight_decay)
@@ -153,7 +153,7 @@ class _Refinement:
         bar.extend(len(members) * per_trial)
         bar.tell(f"the best again under {len(seeds)} more seeds")
         runs = train_members(
-            self._context.program, members, self._context.data, self._settings.epochs, on_steps=bar.advance
+            self._context.planner, members, self._context.data, self._settings.epochs, on_steps=bar.advance
         )
         losses = {
             (m.learning_rate, m.weight_decay, m.seed): score(trial_of(run, ""))

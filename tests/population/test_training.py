@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 from torch.utils.data import DataLoader
 
+from lrtune.config import PopulationConfig
 from lrtune.data.source import open_data
 from lrtune.errors import UserCodeError
-from lrtune.population.planner import group_size
+from lrtune.population.planner import Planner
 from lrtune.population.protocol import Member
 from lrtune.population.training import Run, train_members
 from lrtune.progress import Silent
@@ -21,14 +22,20 @@ if TYPE_CHECKING:
 
 EPOCHS, SIZE = 3, 16
 PER_EPOCH = 6  # 96 examples
+TEN = [Member(0.01 * (rate + 1)) for rate in range(10)]
 
 
 def trained(task: lrtune.Task, members: list[Member], steps: list[int] | None = None) -> dict[float, Run]:
     """Train members of a task, and return the runs by learning rate."""
     data = open_data(task, SIZE, 0, CPU, Silent())
     told = (steps if steps is not None else []).append
-    runs = train_members(program_of(task), members, data, EPOCHS, on_steps=told)
+    runs = train_members(planner_of(task), members, data, EPOCHS, on_steps=told)
     return {run.member.learning_rate: run for run in runs}
+
+
+def planner_of(task: lrtune.Task) -> Planner:
+    """A planner that trains one member after the other."""
+    return Planner(program_of(task), PopulationConfig(execution="serial"))
 
 
 def loader(data: Any) -> DataLoader[Any]:
@@ -107,7 +114,7 @@ def test_groups(resident: bool, size: int) -> None:
     """Where reading costs, all members that fit go together; where it costs nothing, one at a time."""
     task = blob_task(train=blobs() if resident else loader(blobs()))
     data = open_data(task, SIZE, 0, CPU, Silent())
-    assert group_size(program_of(task), 10, data.train) == size
+    assert planner_of(task).group_size(TEN, data.train, EPOCHS) == size
 
 
 def test_groups_by_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,13 +123,13 @@ def test_groups_by_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     task = blob_task(train=loader(blobs()))
     data = open_data(task, SIZE, 0, CPU, Silent())
     for free, size in ((2 * 3 * held, 3), (1, 1)):
-        monkeypatch.setattr("lrtune.population.planner.free_bytes", lambda device, free=free: free)
-        assert group_size(program_of(task), 10, data.train) == size
+        monkeypatch.setattr("lrtune.population.memory.free_bytes", lambda device, free=free: free)
+        assert planner_of(task).group_size(TEN, data.train, EPOCHS) == size
 
 
 def test_groups_of_several_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """How members are dealt into groups changes no number."""
     task, members = blob_task(train=loader(blobs())), [Member(rate) for rate in (0.1, 0.2, 0.3, 0.4, 0.5)]
     whole = trained(task, members)
-    monkeypatch.setattr("lrtune.population.training.group_size", lambda *_: 2)
+    monkeypatch.setattr(Planner, "group_size", lambda *_: 2)
     assert trained(task, members) == whole

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.func import functional_call, vmap
 
-from lrtune.data.nest import map_nest, tensors_of
+from lrtune.data.nest import leaves_of, map_nest, tensors_of
 from lrtune.population.forward import run_batch
+from lrtune.population.fused.batched import batched
 from lrtune.population.fused.tape import NotTapeableError, record
 from lrtune.random_state import preserved
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 Tensors = dict[str, torch.Tensor]
 _Played = Callable[[Sequence[torch.Tensor]], list[torch.Tensor | None]]
 _RECORDED_AT = 3  # appearance of a shape of batch: the short one that ends an epoch is not worth it at once
+
+_PLAIN = (bool, int, float, str, type(None))
 
 
 class _Stepping(torch.nn.Module):
@@ -47,12 +50,16 @@ class FusedGradient:
         task: Brings the loss.
         stack: The members.
         traced: Whether to record and play.
+        recorded_at: The appearance of a shape of batch at which it is recorded.
     """
 
-    def __init__(self, task: Task, stack: Stack, traced: bool = True) -> None:
+    def __init__(
+        self, task: Task, stack: Stack, traced: bool = True, recorded_at: int = _RECORDED_AT
+    ) -> None:
         self._stack = stack
         self._stepping = _Stepping(task, stack.model)
         self._traced = traced
+        self._recorded_at = recorded_at
         self._seen: dict[Any, int] = {}
         self._tapes: dict[Any, _Played | None] = {}
 
@@ -75,10 +82,14 @@ class FusedGradient:
     def _played(self, batch: Any, stacked: bool) -> _Played | None:
         """Return what plays the program on such a batch; None as long as recording is not worth it."""
         shapes = ((one.shape, one.stride(), one.dtype) for one in tensors_of(batch))
-        key = (stacked, self._stack.members, *shapes)
+        # What is no tensor is frozen into a tape: another number is another program.
+        others = [leaf for leaf in leaves_of(batch) if not isinstance(leaf, torch.Tensor)]
+        if not all(isinstance(leaf, _PLAIN) for leaf in others):
+            return None
+        key = (stacked, self._stack.members, *shapes, *map(repr, others))
         if key not in self._tapes:
             self._seen[key] = self._seen.get(key, 0) + 1
-            if self._seen[key] < _RECORDED_AT:
+            if self._seen[key] < self._recorded_at:
                 return None
             self._tapes[key] = self._recorded(stacked, batch)
         return self._tapes[key]
@@ -92,8 +103,10 @@ class FusedGradient:
             return loss
 
         mapped = vmap(loss_of, in_dims=(0, 0, 0 if stacked else None), randomness="different")
-        losses = mapped(trained, varied, batch)
-        gradients = torch.autograd.grad(losses.sum(), list(trained.values()), allow_unused=True)
+        leaves = list(trained.values())
+        with batched(leaves[0].device, stacked):
+            losses = mapped(trained, varied, batch)
+            gradients = torch.autograd.grad(losses.sum(), leaves, allow_unused=True)
         return losses.detach(), gradients
 
     def _recorded(self, stacked: bool, batch: Any) -> _Played | None:
@@ -102,7 +115,7 @@ class FusedGradient:
         Recording runs it once: on copies of what it moves, and without drawing from anybody's stream.
         """
         trained, shared = self._stack.trained, self._stack.shared
-        varied = {name: tensor.clone() for name, tensor in self._stack.varied.items()}
+        varied = self._stack.varied_copy()
         batch = map_nest(torch.clone, batch)
 
         def run() -> list[torch.Tensor | None]:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lrtune.data.nest import byte_count, map_nest, tensors_of
+from lrtune.data.nest import byte_count
 from lrtune.errors import TaskError
 from lrtune.population.evaluation import Measured
 from lrtune.population.fused.forward import outcomes
 from lrtune.population.fused.gradient import FusedGradient
+from lrtune.population.fused.merging import merged
 from lrtune.population.fused.optimizer import optimizer_on_rows
-from lrtune.population.fused.stack import CannotFuseError, Stack
+from lrtune.population.fused.stack import Stack
 from lrtune.population.protocol import Evaluation
 from lrtune.random_state import RandomStream
 
@@ -127,22 +128,17 @@ class FusedPopulation:
     def _merged(self, batches: list[Any]) -> Any:
         """Return one nest of each member's batch in a first dimension."""
         at = {order: index for index, order in enumerate(self._orders)}
-        own = [batches[at[member.order]] for member in self._members]
-        parts = [list(tensors_of(batch)) for batch in own]
-        if len({tuple(one.shape for one in part) for part in parts}) > 1:
-            raise CannotFuseError("batches of different orders have different shapes")
-        stacked = iter([torch.stack(same) for same in zip(*parts, strict=True)])
-        return map_nest(lambda _: next(stacked), own[0])
+        return merged([batches[at[member.order]] for member in self._members])
 
     def evaluate(self, split: str, training_mode: bool = False) -> Evaluation:
         """Measure every member on a split; see `Population.evaluate`."""
         batches = self._splits[split]
         measured = [Measured(self._program.task, batches) for _ in self._members]
+        varied = self._stack.varied_copy()
         with RandomStream(self._members[0].seed):
             for batch in batches.in_order():
-                for one, outcome in zip(
-                    measured, outcomes(self._program.task, self._stack, batch, training_mode), strict=True
-                ):
+                found = outcomes(self._program.task, self._stack, varied, batch, training_mode)
+                for one, outcome in zip(measured, found, strict=True):
                     one.add(batch, outcome)
         rows = [
             (math.nan, {}) if stopped else one.result()
@@ -170,6 +166,4 @@ class FusedPopulation:
 
     def export(self, member: int) -> State:
         """Return one member's state_dict; see `Population.export`."""
-        state = self._stack.model.state_dict()
-        row = self._stack.row(member)
-        return {key: row.get(key, value).detach().clone().cpu() for key, value in state.items()}
+        return {key: value.clone().cpu() for key, value in self._stack.state(member).items()}

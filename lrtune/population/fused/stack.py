@@ -65,14 +65,25 @@ class Stack:
 
     def keep(self, rows: Sequence[int]) -> None:
         """Drop all other rows."""
-        index = torch.as_tensor(list(rows), device=next(iter(self.trained.values())).device)
+        index = torch.as_tensor(list(rows), dtype=torch.long, device=next(iter(self.trained.values())).device)
         self.trained = {
             name: stacked.detach()[index].requires_grad_() for name, stacked in self.trained.items()
         }
         self.varied = {name: stacked[index] for name, stacked in self.varied.items()}
 
+    def varied_copy(self) -> dict[str, torch.Tensor]:
+        """Return what forward passes that are no training steps may move."""
+        return {name: stacked.clone() for name, stacked in self.varied.items()}
+
+    def state(self, member: int) -> State:
+        """Return one member's state_dict, as views; tied tensors under each of their names."""
+        row = self.row(member)
+        names = {id(one): name for name, one in (*self.model.named_parameters(), *self.model.named_buffers())}
+        state = self.model.state_dict(keep_vars=True)
+        return {key: row[names[id(one)]] if id(one) in names else one.detach() for key, one in state.items()}
+
     def row(self, member: int) -> State:
-        """Return one member's tensors, as views, under the names of its state_dict."""
+        """Return one member's tensors, as views, tied ones under their first name."""
         own = {name: stacked.detach()[member] for name, stacked in {**self.trained, **self.varied}.items()}
         return own | self.shared
 

@@ -17,6 +17,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from lrtune.errors import LrtuneError
 from lrtune.population.fused.tape_code import compiled
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _aten = torch.ops.aten
 _DETACHES = (_aten.detach.default, _aten.alias.default)
 
 
-class NotTapeableError(Exception):
+class NotTapeableError(LrtuneError):
     """The computation depends on values; says where."""
 
 
@@ -64,6 +65,11 @@ class Line:
     def mutates(self) -> bool:
         """Whether it changes an argument in place."""
         return bool(self.operation._schema.is_mutable)
+
+    @property
+    def shows(self) -> bool:
+        """Whether it gives another view of an argument's memory."""
+        return any(one.alias_info is not None for one in self.operation._schema.returns)
 
     @property
     def draws(self) -> bool:
@@ -112,6 +118,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         args, kwargs = tuple(args), kwargs or {}
         if torch.Tag.data_dependent_output in func.tags or torch.Tag.dynamic_output_shape in func.tags:
             raise NotTapeableError(f"{func} depends on the values of its tensors")
+        if func is _aten.lift_fresh.default:
+            return self._fresh(func(*args, **kwargs))
         slots, named = tree_map(self._slot_or_value, (args, kwargs))
         out = func(*args, **kwargs)
         if func in _DETACHES or _is_same_view(func, args, out):
@@ -122,6 +130,14 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         gives = [self._given(one) if isinstance(one, torch.Tensor) else None for one in given]
         self.lines.append(Line(func, slots, named, gives, several))
         return out
+
+    def _fresh(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Note a tensor that the user's code makes of numbers at each call, and may then change in place."""
+        name = f"constant{len(self.constants)}"
+        self.constants[name] = tensor.detach().clone()
+        copied = self._place(tensor, f"t{len(self._held)}")
+        self.lines.append(Line(_aten.lift_fresh_copy.default, (Slot(name),), {}, [copied], several=False))
+        return tensor
 
     def slot(self, tensor: torch.Tensor) -> Slot:
         """Return a tensor's slot; one that came from nowhere is a constant."""
