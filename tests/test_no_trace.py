@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import contextlib
+import copy
+import math
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -157,3 +160,92 @@ def test_modules_outside_the_model_are_as_before(step: Any) -> None:
     task = lrtune.Task(model=Cell, train=blobs(), loss=loss, optimizer=optimizer)
     step(task, lrtune.Config(**SETTINGS))
     assert (float(loss.scale.detach()), float(loss.mean), float(loss.scale.grad)) == (1.0, 0.0, 7.0)
+
+
+class Own:
+    """What a script holds before it looks: a model with buffers, an optimizer that has moved, and a loader."""
+
+    def __init__(self, data: Dataset[Any], training: bool, **keys: Any) -> None:
+        seed_everything(5)
+        self.model = Cell().train(training)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1, momentum=0.9)
+        self.loader = DataLoader(data, 16, shuffle=True, **keys)
+        F.cross_entropy(self.model(torch.ones(4, 4)), torch.arange(4) % 3).backward()
+        self.optimizer.step()
+
+    def task(self, loss: Any = F.cross_entropy) -> lrtune.Task:
+        """Return the task that goes on from this model."""
+        return lrtune.Task(model=lambda: copy.deepcopy(self.model), train=self.loader, loss=loss)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that may change, as it is now."""
+        values = dict(self.model.state_dict())
+        for name, one in self.model.named_parameters():
+            values |= {f"{name}.grad": one.grad, f"{name}.mean": self.optimizer.state[one]["momentum_buffer"]}
+        modes = torch.tensor([one.training for one in self.model.modules()])
+        return {name: one.clone() for name, one in values.items()} | {"modes": modes}
+
+    def trained(self) -> dict[str, Any]:
+        """Return the same after two epochs, with the next random numbers."""
+        for _ in range(2):
+            for inputs, target in self.loader:
+                self.optimizer.zero_grad()
+                F.cross_entropy(self.model(inputs.clone()), target).backward()
+                self.optimizer.step()
+        drawn = torch.tensor([float(torch.rand(())), np.random.rand(), random.random()], dtype=torch.float64)
+        return {**self.state(), "drawn": drawn}
+
+
+def check_equal(one: dict[str, Any], other: dict[str, Any]) -> None:
+    """Bitwise."""
+    for name in one.keys() | other.keys():
+        assert torch.equal(one[name], other[name]), name
+
+
+class Failing:
+    """A loss that raises at one call, or from it on."""
+
+    def __init__(self, call: float, error: BaseException, for_good: bool = False) -> None:
+        self.calls, self.call, self.error, self.for_good = 0, call, error, for_good
+
+    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the loss, or raise."""
+        self.calls += 1
+        if self.calls == self.call or (self.for_good and self.calls > self.call):
+            raise self.error
+        return F.cross_entropy(output, target)
+
+
+FAILURES: dict[str, Callable[[], Any]] = {
+    "nothing raised": lambda: Failing(math.inf, ValueError()),
+    "raised in a sweep": lambda: Failing(55, ValueError("once")),
+    "raised in a probe": lambda: Failing(450, ValueError("once")),
+    "raised in every probe": lambda: Failing(450, ValueError("for good"), for_good=True),
+    "raised from the first step on": lambda: Failing(1, ValueError("for good"), for_good=True),
+    "interrupted in a sweep": lambda: Failing(55, KeyboardInterrupt()),
+    "interrupted in a probe": lambda: Failing(450, KeyboardInterrupt()),
+}
+OWN: dict[str, Callable[[], Own]] = {
+    "global randomness": lambda: Own(blobs(), True),
+    "augmented, evaluation mode": lambda: Own(Augmented(), False),
+    "a generator of its own": lambda: Own(blobs(), True, generator=generator(3)),
+}
+# 150 steps of sweeps, then those at constant rates; as one program the loss would be called less often.
+SHORT = {**SETTINGS, "find_lr": {"steps": 50}, "population": {"execution": "serial"}}
+
+
+@pytest.mark.parametrize("make_loss", FAILURES.values(), ids=FAILURES)
+@pytest.mark.parametrize("make", OWN.values(), ids=OWN)
+def test_find_lr_leaves_no_trace(make: Any, make_loss: Any) -> None:
+    """Model, optimizer, loader and random numbers of a script are as without step 3, however it ends."""
+    states = []
+    for looks in (False, True):
+        own, loss = make(), make_loss()
+        before = own.state()
+        if looks:
+            with contextlib.suppress(lrtune.UserCodeError, KeyboardInterrupt):
+                lrtune.find_lr(own.task(loss), lrtune.Config(**SHORT))
+            assert loss.calls >= min(loss.call, 500)
+            check_equal(before, own.state())
+        states.append(own.trained())
+    check_equal(*states)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lrtune.checks import activations as activation_checks
 from lrtune.checks import behaviour as behaviour_checks
+from lrtune.checks import categories as category_checks
 from lrtune.checks import examples as example_checks
 from lrtune.checks import gradients as gradient_checks
 from lrtune.checks import inputs as input_checks
@@ -19,25 +20,35 @@ from lrtune.checks import leakage as leakage_checks
 from lrtune.checks import loss as loss_checks
 from lrtune.checks import order as order_checks
 from lrtune.checks import parameters as parameter_checks
+from lrtune.checks import reach as reach_checks
 from lrtune.checks import targets as target_checks
+from lrtune.checks import untrained_parts as untrained_checks
 from lrtune.errors import LrtuneError
+from lrtune.probes.data.categories import categories
 from lrtune.probes.data.causality import causality
 from lrtune.probes.data.class_counts import label_counts
 from lrtune.probes.data.duplicates import duplicates
 from lrtune.probes.data.inputs import inputs
 from lrtune.probes.data.leakage import leak
 from lrtune.probes.data.order import order
+from lrtune.probes.data.reach import reach
 from lrtune.probes.data.target_shapes import own_misfit
 from lrtune.probes.data.target_values import answers, target_sameness, target_scale
+from lrtune.probes.losses.error_weights import error_weights
 from lrtune.probes.losses.label_weights import label_weights
+from lrtune.probes.losses.log_targets import log_targets
 from lrtune.probes.losses.loss_reduction import loss_reduction
 from lrtune.probes.losses.output_kind import output_kind
+from lrtune.probes.losses.silent_broadcast import silent_broadcast
 from lrtune.probes.model.activations import activations
-from lrtune.probes.model.batch_mixing import batch_mixing
 from lrtune.probes.model.determinism import determinism
 from lrtune.probes.model.input_use import input_use
+from lrtune.probes.model.masked_tokens import masked_tokens
 from lrtune.probes.model.mode_gap import mode_gap
+from lrtune.probes.model.place_in_batch import dependence
 from lrtune.probes.parameters.custom_gradients import custom_gradients
+from lrtune.probes.parameters.drawn_paths import drawn_path
+from lrtune.probes.parameters.frozen_weights import frozen_weights
 from lrtune.probes.parameters.gradient_flow import awake_gradient_flow, first_gradient_flow
 from lrtune.probes.parameters.optimizer_steps import optimizer_steps
 from lrtune.probes.parameters.symmetry import symmetry
@@ -92,13 +103,20 @@ class Examined:
 
 
 EXAMINATIONS: tuple[Examination, ...] = (
-    Examination("inputs", inputs, (input_checks.constant_input, input_checks.input_not_normalised)),
+    Examination(
+        "inputs",
+        inputs,
+        (input_checks.constant_input, category_checks.one_kind, input_checks.input_not_normalised),
+    ),
+    Examination("categories", categories, (category_checks.constant_categories,)),
     Examination("order of batches", order, (order_checks.unshuffled_batches,)),
     Examination("target among inputs", leak, (leakage_checks.target_in_columns,)),
     Examination("tokens ahead", causality, (leakage_checks.target_in_tokens,)),
     Examination("equal inputs", duplicates, (input_checks.conflicting_labels,)),
     Examination("target shapes", own_misfit, (target_checks.target_shape_mismatch,)),
+    Examination("pairs of examples", silent_broadcast, (target_checks.silent_broadcast,), wiring=True),
     Examination("target scale", target_scale, (target_checks.target_not_normalised,)),
+    Examination("reach of the outputs", reach, (reach_checks.target_out_of_reach,)),
     Examination("target values", target_sameness, (target_checks.constant_target,)),
     Examination("answers of yes and no", answers, (example_checks.answers_out_of_range,)),
     Examination("class shares", label_counts, (target_checks.class_imbalance,)),
@@ -119,6 +137,8 @@ EXAMINATIONS: tuple[Examination, ...] = (
         as_trained=True,
     ),
     Examination("symmetry", symmetry, (parameter_checks.symmetric_init,)),
+    Examination("frozen weights", frozen_weights, (untrained_checks.frozen_at_random,)),
+    Examination("what is drawn", drawn_path, (untrained_checks.deaf_to_draws,), wiring=True),
     Examination("custom gradients", custom_gradients, (parameter_checks.wrong_gradient,)),
     Examination("gradient flow", awake_gradient_flow, (gradient_checks.vanishing_gradient,)),
     Examination("gradient size", first_gradient_flow, (gradient_checks.exploding_gradient,)),
@@ -126,9 +146,12 @@ EXAMINATIONS: tuple[Examination, ...] = (
     Examination(
         "weights of the labels", label_weights, (loss_checks.labels_summed, loss_checks.padding_in_mean)
     ),
+    Examination("weights of the errors", error_weights, (loss_checks.errors_summed,)),
+    Examination("targets of log losses", log_targets, (loss_checks.log_targets_out_of_range,), wiring=True),
     Examination("what reaches the loss", output_kind, (loss_checks.double_softmax,), wiring=True),
     Examination("use of the input", input_use, (behaviour_checks.input_ignored,)),
-    Examination("independence of examples", batch_mixing, (behaviour_checks.batch_mixing,), wiring=True),
+    Examination("padding instead of tokens", masked_tokens, (behaviour_checks.tokens_masked,)),
+    Examination("independence of examples", dependence, (behaviour_checks.batch_mixing,), wiring=True),
     Examination("equal answers", determinism, (behaviour_checks.nondeterministic_model,)),
     Examination("modes", mode_gap, (behaviour_checks.train_eval_gap,)),
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from lrtune.checks import learning_rate as checks
 from lrtune.checks.grid import trial_failed
 from lrtune.probes.learning.candidates import rates_to_probe
-from lrtune.probes.learning.constant_rates import RateProbes
+from lrtune.probes.learning.constant_rates import FIRST_STEPS, STEPS, RateProbes
 from lrtune.probes.learning.momentum import momentum_of
 from lrtune.probes.learning.peer_rules import PEER_RULES, peer_suggestions
 from lrtune.probes.learning.probe_reading import largest_stable, read_probes
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from lrtune.steps.rate_sweeps import RateSweeps
 
 _MOST_STEPS = 800  # gradient steps in all, with the default settings
-_PROBE_STEPS = 375  # at least, however many the sweeps took: 6 candidates, 3 of which go on
-_AMPLE_STEPS = 475  # for 7 candidates, 4 of which go on
-_CANDIDATES, _FEW_CANDIDATES = 7, 6
+_PROBE_STEPS = 475  # where longer sweeps were asked for: 7 candidates, 4 of which go on
+_LONG_SWEEPS = 500
+_FEWEST, _MOST = 4, 7  # candidates
 
 
 def find_lr(context: Context) -> StepResult:
@@ -56,10 +56,13 @@ def find_lr(context: Context) -> StepResult:
     sweeps = [read_sweep(swept.rates, row) for row in swept.losses.values()]
     probes, reading = RateProbes(), None
     if not checks.diverges_everywhere(sweeps):
-        budget = max(_MOST_STEPS - swept.gradient_steps, _PROBE_STEPS)
-        rates = rates_to_probe(sweeps, _CANDIDATES if budget >= _AMPLE_STEPS else _FEW_CANDIDATES)
-        probes = probe(context, rates, budget)
-        reading = read_probes(probes, rates[-1])
+        used = swept.gradient_steps
+        budget = _MOST_STEPS - used if used <= _LONG_SWEEPS else _PROBE_STEPS
+        # So many that three of them can go on.
+        count = min(_MOST, max(_FEWEST, (budget - 3 * (STEPS - FIRST_STEPS)) // FIRST_STEPS))
+        candidates = rates_to_probe(sweeps, count)
+        probes = probe(context, candidates, swept.initial, budget)
+        reading = read_probes(probes, candidates.highest)
     return _Judgement(context, swept, sweeps, probes, reading).result()
 
 

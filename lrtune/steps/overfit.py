@@ -18,7 +18,7 @@ from lrtune.probes.data.target_shapes import blown_up
 from lrtune.probes.initialisation import first_outcome, gradients
 from lrtune.probes.learning.attainable import Attainable, attainable
 from lrtune.probes.learning.capacity import within_capacity
-from lrtune.probes.learning.drawn import is_drawn
+from lrtune.probes.learning.drawn import is_drawn, is_drawn_in_training
 from lrtune.probes.learning.mismatched import mismatched
 from lrtune.probes.losses.floors import squashed_floor
 from lrtune.probes.losses.loss_family import LossFamily, declared_family, matching_family
@@ -165,6 +165,8 @@ def _aim(context: Context, batches: Sequence[Any]) -> tuple[LossFamily | None, A
         squashed_loss=squashed_floor(family, context.task.loss, pairs),
         drawn=context.task.step is not None and is_drawn(program, model, batches[0], seed),
     )
+    if context.task.step is not None and aim.loss is None and not aim.drawn:
+        aim = replace(aim, drawn=is_drawn_in_training(program, batches[0], seed))
     return family, aim, mismatched(program, model, batches, [target for _, target in pairs], seed)
 
 

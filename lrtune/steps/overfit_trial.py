@@ -11,7 +11,6 @@ import torch
 from lrtune.checks.fingerprints import may_be_bounded, may_be_squashed
 from lrtune.checks.overfitting import Attempt, has_mode_gap, has_overfit
 from lrtune.data.batches import FixedBatches
-from lrtune.population.planner import make_population
 from lrtune.population.protocol import Member
 from lrtune.probes.learning.attainable import accuracy_of
 from lrtune.probes.learning.limits import limits
@@ -70,7 +69,9 @@ class Trial:
         members = [Member(rate, 0.0, context.config.seed, context.config.seed) for rate in RATES]
         splits = {"sample": sample} | ({"mismatched": FixedBatches(mismatched)} if mismatched else {})
         self._splits = list(splits)
-        self._population: Population = make_population(program, members, sample, splits)
+        self._population: Population = context.planner.population(
+            members, sample, splits, self._steps, program
+        )
         self._attempts: dict[float, Attempt] = {}
 
     @property

@@ -13,9 +13,15 @@ from typing import TYPE_CHECKING
 
 from lrtune.data.batches import FixedBatches
 from lrtune.errors import UserCodeError
-from lrtune.population.planner import make_population
 from lrtune.population.protocol import Member
-from lrtune.probes.learning.constant_rates import FIRST_STEPS, JUDGED_STEPS, STEPS, ProbedRate, RateProbes
+from lrtune.probes.learning.constant_rates import (
+    FIRST_STEPS,
+    JUDGED_STEPS,
+    RECENT,
+    STEPS,
+    ProbedRate,
+    RateProbes,
+)
 from lrtune.probes.learning.probe_reading import beyond_the_best, worth_going_on
 
 if TYPE_CHECKING:
@@ -23,34 +29,37 @@ if TYPE_CHECKING:
 
     from lrtune.data.batches import Batches
     from lrtune.population.protocol import Population
+    from lrtune.probes.learning.candidates import Candidates
     from lrtune.progress import Bar
     from lrtune.steps.context import Context
 
-_EXAMPLES = 512  # of each split that the loss is measured on
+_EXAMPLES = 512  # that the loss is measured on
 _MOST_GO_ON, _FEWEST_GO_ON = 4, 2
 
 
-def probe(context: Context, rates: Sequence[float], budget: int) -> RateProbes:
+def probe(context: Context, candidates: Candidates, initial: float, budget: int) -> RateProbes:
     """Train at each rate for a few steps, then at those around the best one on.
 
     Where the best rate so far is the lowest or the highest of all, the one beyond it joins.
 
     Args:
         context: The task made ready.
-        rates: Candidates, ascending, each the same factor above the one before.
+        candidates: Where to begin.
+        initial: Minibatch loss before any training, as the sweeps saw it.
         budget: Gradient steps that all of it may take.
 
     Raises:
         TaskError: If the task's parts do not fit together.
         UserCodeError: If the user's code raises at every rate.
     """
-    probing = _Probing(context, budget)
+    probing = _Probing(context, initial, budget)
+    rates, highest = candidates.rates, candidates.highest
     with context.progress.bar("training at constant rates", len(rates) * FIRST_STEPS) as bar:
         probing.begin(rates, bar)
-        while probing.may_widen and (further := beyond_the_best(probing.probes)):
+        while probing.may_widen and (further := beyond_the_best(probing.probes, highest)):
             bar.extend(FIRST_STEPS)
             probing.begin([further], bar)
-        chosen = worth_going_on(probing.probes, probing.may_go_on)
+        chosen = worth_going_on(probing.probes, probing.may_go_on, highest)
         bar.extend(len(chosen) * (STEPS - FIRST_STEPS))
         probing.go_on(chosen, bar)
     return probing.probes
@@ -59,8 +68,8 @@ def probe(context: Context, rates: Sequence[float], budget: int) -> RateProbes:
 class _Probing:
     """The probes under way, in one population a round of candidates."""
 
-    def __init__(self, context: Context, budget: int) -> None:
-        self.probes = RateProbes()
+    def __init__(self, context: Context, initial: float, budget: int) -> None:
+        self.probes = RateProbes({RECENT: initial})
         self._context = context
         self._budget = budget
         self._splits: dict[str, Batches] = _splits(context)
@@ -82,9 +91,11 @@ class _Probing:
         """Take the first steps at some rates."""
         config = self._context.config
         members = [Member(rate, config.find_lr.weight_decay, config.seed, config.seed) for rate in rates]
-        population = make_population(self._context.program, members, self._context.data.train, self._splits)
-        if not self.probes.initial:
-            self.probes.initial = {split: float(population.evaluate(split).loss[0]) for split in self._splits}
+        population = self._context.planner.population(members, self._context.data.train, self._splits, STEPS)
+        if not self.probes.tried:
+            self.probes.initial |= {
+                split: float(population.evaluate(split).loss[0]) for split in self._splits
+            }
         self.probes.tried = sorted([*self.probes.tried, *map(ProbedRate, rates)], key=lambda one: one.rate)
         self._populations.append(population)
         self._advance(population, FIRST_STEPS, bar)
@@ -113,7 +124,7 @@ class _Probing:
             one.diverged = not all(map(math.isfinite, [*rows[at], *measured.values()]))
             one.losses += [loss for loss in rows[at] if math.isfinite(loss)]
             if not one.diverged:
-                one.measured[len(one.losses)] = measured
+                one.measure(measured)
         self._failed(tried, population.failures)
         population.keep([at for at, one in enumerate(tried) if not one.diverged])
 
@@ -128,8 +139,7 @@ class _Probing:
 
 
 def _splits(context: Context) -> dict[str, Batches]:
+    """Return the fixed examples: validation data where there are any, since that is what the grids rank by."""
     data = context.data
-    splits: dict[str, Batches] = {"train": FixedBatches(data.train.subset(_EXAMPLES, data.seed))}
-    if data.val is not None:
-        splits["val"] = FixedBatches(data.val.subset(_EXAMPLES, data.seed))
-    return splits
+    name, batches = ("train", data.train) if data.val is None else ("val", data.val)
+    return {name: FixedBatches(batches.subset(_EXAMPLES, data.seed))}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lrtune.errors import UserCodeError
-from lrtune.population.planner import make_population
 from lrtune.population.protocol import Member
 from lrtune.probes.learning.sweep import read_sweep, sweep_rates
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _PRETRAINED_DECADES = 2  # lower: fine-tuning takes rates that training from scratch does not
 _BEYOND_DECADES = 3  # above `find_lr.max`, where no sweep has diverged up to there
+_START_SHARE = 0.1  # of the steps
 _BLOCK = 10  # steps between looks at who has diverged
 
 
@@ -43,6 +44,12 @@ class RateSweeps:
     def rates(self) -> tuple[float, ...]:
         """All rates that were to be swept, `[steps]`."""
         return self.asked + self.higher
+
+    @property
+    def initial(self) -> float:
+        """Mean loss before anything moves: over the first steps of every sweep, at the lowest rates."""
+        first = max(1, round(_START_SHARE * len(self.asked)))
+        return statistics.fmean(loss for row in self.losses.values() for loss in row[:first])
 
     @property
     def gradient_steps(self) -> int:
@@ -95,7 +102,7 @@ class _Sweeping:
     """The sweeps under way."""
 
     def __init__(self, context: Context, rates: tuple[float, ...], members: Sequence[Member]) -> None:
-        self._population = make_population(context.program, members, context.data.train, {})
+        self._population = context.planner.population(members, context.data.train, {}, len(rates))
         self._done = 0
         self._seeds = len(members)
         self.swept = RateSweeps(rates, {member.seed: [] for member in members})

@@ -8,12 +8,11 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
-from lrtune.checks import examples, gradients, grid, initial_loss, learning_rate, overfitting
+from lrtune.checks import examples, gradients, grid, initial_loss, overfitting
 from lrtune.checks.overfitting import Attempt
 from lrtune.probes.data.examples import NotFinite
 from lrtune.probes.initialisation import Gradients, InitialLoss
 from lrtune.probes.learning.attainable import Attainable
-from lrtune.probes.learning.sweep import Sweep
 from lrtune.probes.losses.expectation import Expectation
 from lrtune.probes.losses.loss_family import declared_family
 
@@ -238,75 +237,6 @@ def test_explosions() -> None:
     assert overfitting.cannot_overfit([lost, lost], LABELLED, 5) is None
     assert overfitting.loss_explodes([lost, fine]) is None
     assert overfitting.loss_explodes([]) is None
-
-
-# --- step 3 -----------------------------------------------------------------------------------------------------
-
-
-def sweep(start: int | None = 40, lowest: int = 60, diverged: int | None = 80) -> Sweep:
-    """A sweep of 100 rates with given landmarks."""
-    return Sweep(np.geomspace(1e-7, 10, 100), np.linspace(2, 1, 100), 2.0, 0.01, start, lowest, diverged)
-
-
-FLAT, AT_ONCE, OPEN = sweep(None), sweep(None, 0, 2), sweep(diverged=None)
-EDGE = sweep(lowest=98, diverged=None)
-
-
-@pytest.mark.parametrize(
-    ("check", "sweeps", "expected"),
-    [
-        pytest.param(learning_rate.diverges_everywhere, [AT_ONCE] * 3, "diverges-everywhere", id="at once"),
-        pytest.param(learning_rate.diverges_everywhere, [AT_ONCE, sweep(), sweep()], None, id="one at once"),
-        pytest.param(learning_rate.never_diverged, [OPEN] * 3, "never-diverged", id="none diverges"),
-        pytest.param(learning_rate.never_diverged, [OPEN, OPEN, sweep()], None, id="one diverges"),
-        pytest.param(
-            learning_rate.best_at_range_edge, [EDGE] * 3, "best-at-range-edge", id="lowest at the end"
-        ),
-        pytest.param(learning_rate.best_at_range_edge, [sweep()] * 3, None, id="lowest inside"),
-    ],
-)
-def test_sweeps(check: Any, sweeps: list[Sweep], expected: str | None) -> None:
-    """The majority of sweeps decides what is said of the range."""
-    assert code(check(sweeps)) == expected
-
-
-@pytest.mark.parametrize(
-    ("sweeps", "mean", "expected"),
-    [
-        pytest.param([sweep()] * 3, sweep(), None, id="all descend"),
-        pytest.param([sweep(), sweep(), FLAT], FLAT, None, id="most descend"),
-        pytest.param([sweep(), FLAT, FLAT], FLAT, "no-descent", id="most are flat, and so is their mean"),
-        pytest.param([FLAT] * 3, sweep(), None, id="the mean descends"),
-        pytest.param([AT_ONCE] * 3, FLAT, None, id="at once is another code"),
-    ],
-)
-def test_no_descent(sweeps: list[Sweep], mean: Sweep, expected: str | None) -> None:
-    """Nothing descends where neither most sweeps nor their mean rise out of the noise."""
-    assert code(learning_rate.no_descent(sweeps, mean)) == expected
-
-
-@pytest.mark.parametrize(
-    ("suggestions", "noisy", "confidence"),
-    [
-        ([0.1, 0.11, 0.12], False, "high"),
-        ([0.1, 0.2, 0.25], False, "medium"),
-        ([0.1, 0.3], False, "medium"),
-        ([0.1, 0.2, 0.31], True, "low"),
-        ([0.1], False, "low"),
-        ([], False, "low"),
-    ],
-    ids=str,
-)
-def test_agreement(suggestions: list[float], noisy: bool, confidence: str) -> None:
-    """Suggestions within a factor of 2 give high confidence, within 3 medium, beyond it a warning."""
-    assert (learning_rate.noisy_suggestion(suggestions) is not None) is noisy
-    assert learning_rate.confidence(suggestions, [sweep()] * max(len(suggestions), 1)) == confidence
-
-
-def test_a_sweep_without_suggestion_lowers_confidence() -> None:
-    """Where one of three sweeps does not descend, confidence is not high."""
-    assert learning_rate.confidence([0.1, 0.1], [sweep(), sweep(), FLAT]) == "medium"
-    assert learning_rate.confidence([0.1, 0.1], [EDGE, EDGE]) == "medium"
 
 
 # --- steps 4 and 5 ----------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ class Attainable:
         examples: How many examples the sample holds.
         squashed_loss: What perfect answers between 0 and 1 reach, where the loss expects logits.
         drawn: Whether the step draws what is to be predicted (noise of a diffusion, a latent code), so that the loss of
-            one batch differs from call to call in evaluation mode.
+            one batch differs from call to call in evaluation mode; where no floor is known, in training mode.
     """
 
     accuracy: float | None

@@ -38,7 +38,7 @@ NOISE_MULTIPLES = 7.5
 DIVERGENCE_MULTIPLES = 12.0  # likewise for a rise: sweeps are looked at again and again while they run
 _FEWEST_STEPS = 20  # before a noise can be estimated
 # Of the initial loss: below it a sweep is flat, even one that begins without noise (a full batch, a head of zeros).
-_LEAST_CHANGE = 1e-3
+_LEAST_CHANGE = 1e-4
 _BOTTOM_SHARE = 0.02  # of the drop
 _MAD_TO_STD = 1.4826  # for normally distributed noise
 
@@ -132,7 +132,7 @@ def smooth(rates: Floats, losses: Floats) -> tuple[Floats, float]:
     weights = np.exp(-0.5 * ((position[:, None] - position[None, :]) / width) ** 2)
     weights /= weights.sum(1, keepdims=True)
     # A loss that has come to rest at zero hides the noise that it had before: the larger of the two counts.
-    noise = max(_noise(losses), _noise(losses[: len(losses) // 3]))
+    noise = max(_noise(losses), _noise(losses[: len(losses) // 2]))
     share = float(np.sqrt((weights[len(rates) // 2] ** 2).sum()))
     return weights @ losses, noise * share
 

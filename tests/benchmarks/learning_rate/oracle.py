@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from benchmarks.learning_rate.case import Case
 
 RATES = tuple(10 ** (quarter / 4) for quarter in range(-24, 7))  # a quarter of a decade apart, 1e-6 to 32
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def measure(case: Case) -> Oracle:
     config = Config(device="cpu", **case.config)
     context = open_context(case.task(), config, Silent(), lambda name, role: load_function(name, role, None))
     members = [Member(rate, 0.0, seed, seed) for rate in RATES for seed in SEEDS]
-    runs = train_members(context.program, members, context.data, config.coarse.epochs)
+    runs = train_members(context.planner, members, context.data, config.coarse.epochs)
     initial: list[float] = []
     last: dict[float, list[float]] = {rate: [] for rate in RATES}
     for run in runs:
