@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lrtune.probes.model.batch_mixing import BatchMixing
     from lrtune.probes.model.determinism import Determinism
     from lrtune.probes.model.input_use import InputUse
+    from lrtune.probes.model.masked_tokens import MaskedTokens
     from lrtune.probes.model.mode_gap import ModeGap
     from lrtune.results import Finding
 
@@ -37,6 +38,8 @@ def batch_mixing(seen: BatchMixing) -> Finding | None:
     """An example's output depends on no other example."""
     if seen.share <= MIXED or seen.relative <= RESOLUTIONS * seen.resolution:
         return None
+    if seen.by_place:
+        return _by_place(seen)
     if seen.graphs:
         return _graphs_mixed(seen)
     message = (
@@ -53,6 +56,20 @@ def batch_mixing(seen: BatchMixing) -> Finding | None:
             fix = f"model.{place.name} takes [time, batch, ...]: build it with batch_first=True."
         else:
             fix = f"In model.{place.name} ({place.kind}), keep dimension 0 apart: no operation runs over it."
+    return finding("batch-mixing", message, seen.share, f"<= {MIXED:g}", fix)
+
+
+def _by_place(seen: BatchMixing) -> Finding | None:
+    if seen.relative <= CHANGED:
+        return None
+    message = (
+        f"The same {seen.count} examples in another order get other outputs, by {seen.relative:.2g} of their size: the "
+        "output depends on the example's place in the batch, in evaluation mode too."
+    )
+    fix = (
+        f"In {seen.model}, let positions and tables run over time, not over dimension 0: for inputs [batch, time, ...] "
+        "table[: x.shape[1]]; and index no table by arange(batch)."
+    )
     return finding("batch-mixing", message, seen.share, f"<= {MIXED:g}", fix)
 
 
@@ -162,6 +179,19 @@ def input_ignored(seen: InputUse) -> Finding | None:
         f"model by {seen.change:.2g} of its size."
     )
     return finding("input-ignored", message, seen.change, f"> {IGNORED:.1g}")
+
+
+def tokens_masked(seen: MaskedTokens) -> Finding | None:
+    """Where the loss depends on the padding of sentences, it depends on some of their tokens."""
+    message = (
+        f"Of the sentences that model.{seen.embedding} embeds the loss depends on {seen.padding:,} positions of "
+        f"padding (token {seen.token}) and on none of the {seen.real:,} tokens before them."
+    )
+    fix = (
+        f"Turn the padding mask round: torch's key_padding_mask is True where attention must not look, tokens == "
+        f"{seen.token}; a mask to multiply with is tokens != {seen.token}."
+    )
+    return finding("input-ignored", message, 0, "> 0 tokens", fix)
 
 
 def _unscaled(signal: float, energy: float) -> bool:

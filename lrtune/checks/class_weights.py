@@ -63,7 +63,9 @@ def weights_overdone(seen: Iterable[Weighing]) -> Finding | None:
         unweighted = group.counts[high] / group.counts[low]
         worse = ratio / unweighted
         # Where the classes are about as frequent, weights are a wish and no answer to the counts.
-        if ratio < IMBALANCE or unweighted < UNEQUAL or worse < WORSE or _certain(group, most, least) * weighed < _CERTAIN:
+        if ratio < IMBALANCE or unweighted < UNEQUAL or worse < WORSE:
+            continue
+        if _certain(group, most, least) * weighed < _CERTAIN:
             continue
         message = (
             f"The weights do not fit the counts{_column(group)}: class {most} has "

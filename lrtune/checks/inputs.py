@@ -29,6 +29,16 @@ _SMALL = 0.006  # between the 0.026 of unit vectors in 4,096 dimensions and the 
 _OFFSET = 10.0  # means in deviations; flowers in centimetres have 7, years 200 to 460
 _FAR = 5.0  # and in absolute terms: images in [0, 1] and binary columns stay below
 _RATIO = 200.0  # of the largest and smallest deviation, and of the spans; a PCA had 78, raw units 1,000
+# All columns alike: deviations below _LITTLE, rows of a norm below _SHORT (that of vectors of length 1 is 1). Healthy
+# tables had deviations of 0.3 and more and norms of 1 and more, columns of length 1 (442
+# rows) 0.048 and 0.15; between them word vectors of deviation 0.02 (512 columns: 0.45) must pass.
+_LITTLE = 0.06
+_SHORT = 0.3
+_TABLE = 3  # columns: one or two side by side are channels of a signal, which may be quiet
+_COMPOSITION = 0.05  # distance from 1 of the sum of a row's shares, some rows of which may be empty
+_FAINT = 0.05  # deviations of columns of which each holds nearly one number,
+_CONTRAST = 20.0  # and how much larger the numbers are: 50 healthy ones had 0 to 1, rows standardised 40
+_ROUNDED = 0.03  # distance from mean 0 and deviation 1 of rows that were standardised
 _NAMED = 3  # columns listed in a message
 _CHANCE = 0.01  # equal inputs that chance gives each example; below, those that there are have been copied
 _COPIES = 0.02  # share of conflicting examples among such inputs; duplicates in image sets make below 0.01
@@ -36,6 +46,10 @@ _REPEATS = 0.25  # the same where few values make equal inputs common
 _LOST = 0.48  # and the share of a constant answer's errors that stays: 0.4 in a table of categories, 0.52 where cut
 _NOISE = 0.1  # share of a measurement's variance within equal inputs; 0.5 where these are common
 _MUCH_NOISE = 0.5
+
+_RIGHT_WAY = (
+    "since each row was standardised over columns of different kinds: standardise each column over the rows"
+)
 
 _OF_ONE_COLUMN = ("train-eval-gap", "cannot-overfit")
 
@@ -94,6 +108,8 @@ def input_not_normalised(seen: Inputs) -> Finding | None:
     faults = [_scale(columns, size) if large or not seen.pretrained else ""]
     faults += [] if seen.pretrained else [_offset(columns), _ratio(columns)]
     faults = [fault for fault in faults if fault]
+    if not faults and not seen.pretrained:
+        faults = [fault for fault in (_faint(columns), _little(columns)) if fault]
     if not faults:
         return None
     message = (
@@ -116,6 +132,49 @@ def _scale(columns: Columns, size: float) -> str:
     if 0 < size < _SMALL:
         return f"its values are of size {size:.2g}, as if they had been scaled down twice"
     return ""
+
+
+def _faint(columns: Columns) -> str:
+    """Say that all columns hold nearly one number each, whatever their size."""
+    deviation, mean = _root_mean_square(columns)
+    if not 0 < deviation < _FAINT or mean < _CONTRAST * deviation:
+        return ""
+    told = f"its values hardly differ between examples ({deviation:.2g} around means of size {mean:.2g})"
+    return f"{told}, {_RIGHT_WAY if _are_rows_standardised(columns) else 'as if scaled down twice'}"
+
+
+def _are_rows_standardised(columns: Columns) -> bool:
+    """Say whether the columns' statistics are those of rows with mean 0 and deviation 1."""
+    count = len(columns.mean)
+    mean = math.fsum(columns.mean) / count
+    square = math.fsum(m**2 + d**2 for m, d in zip(columns.mean, columns.deviation, strict=True)) / count
+    # Deviations over n columns divide by n or n - 1.
+    return columns.comparable and abs(mean) < _ROUNDED and 1 - 1 / count - _ROUNDED < square < 1 + _ROUNDED
+
+
+def _root_mean_square(columns: Columns) -> tuple[float, float]:
+    """Return the root mean squares of deviations and means, of the columns that vary."""
+    pairs = [pair for pair in zip(columns.deviation, columns.mean, strict=True) if pair[0] > 0]
+    count = max(len(pairs), 1)
+    squares = (
+        math.fsum(one**2 for one in part) / count
+        for part in (zip(*pairs, strict=True) if pairs else ((), ()))
+    )
+    deviation, mean = map(math.sqrt, squares)
+    return deviation, mean
+
+
+def _little(columns: Columns) -> str:
+    """Say that the columns of a table are all small, and too few for that to be a row's normalisation."""
+    deviation, mean = _root_mean_square(columns)
+    norm = math.hypot(deviation, mean) * math.sqrt(columns.total)
+    shares = abs(math.fsum(columns.mean) * columns.total / len(columns.mean) - 1) < _COMPOSITION
+    if not columns.comparable or columns.total < _TABLE or shares or not 0 < norm < _SHORT:
+        return ""
+    largest = max(columns.deviation)
+    if largest >= _LITTLE:
+        return ""
+    return f"its columns have deviations of {largest:.2g} or less, and an example a norm of {norm:.2g}"
 
 
 def _offset(columns: Columns) -> str:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from lrtune.checks.catalogue import finding
 
 if TYPE_CHECKING:
+    from lrtune.probes.losses.error_weights import ErrorWeights
     from lrtune.probes.losses.label_weights import LabelWeights
+    from lrtune.probes.losses.log_targets import LogTargets
     from lrtune.probes.losses.loss_reduction import LossReduction
     from lrtune.probes.losses.output_kind import OutputKind
     from lrtune.results import Finding
@@ -26,6 +28,10 @@ FACTORS = (1.0, 2.0)  # both directions may be added up
 FULL = 0.98  # of the labels: what few leave out makes no difference worth a word
 FEWEST_LABELS = 4  # a sum of fewer may be a factor that is meant
 SHARE_MATCH = 0.01  # relative: nothing else makes the weights add up to just the share of labels that count
+
+_HALF = {"squared": (0.5,)}  # halved squares, and Huber's error where all are small
+# Smoothed and noisy answers of a discriminator reach 1.2 (Chintala et al., "How to train a GAN?", 2016) on purpose.
+ANSWERS = (-0.25, 1.25)
 
 
 def loss_not_mean(seen: LossReduction) -> Finding | None:
@@ -94,6 +100,33 @@ def padding_in_mean(seen: LabelWeights) -> Finding | None:
     )
     fix = "Divide by the mask's sum: (losses * mask).sum() / mask.sum()."
     return finding("loss-not-mean", message, seen.total, "1", fix)
+
+
+def errors_summed(seen: ErrorWeights) -> Finding | None:
+    """The errors of a regression have the weights of a mean, which do not depend on their number."""
+    whole = any(abs(seen.each / one - 1) <= SHARE_MATCH for one in (1.0, *_HALF.get(seen.kind, ())))
+    if (
+        not whole or math.log10(seen.counted).is_integer()
+    ):  # a mean times 10, 100, ... is a weight that people choose
+        return None
+    message = (
+        f"The {seen.kind} errors of {seen.counted:,} numbers are added up: the loss and its gradients are larger "
+        f"than the mean's by a factor of {seen.counted:,}."
+    )
+    return finding("loss-not-mean", message, seen.each * seen.counted, "1")
+
+
+def log_targets_out_of_range(seen: LogTargets) -> Finding | None:
+    """What torch's losses of yes and no are given inside a step are answers between 0 and 1."""
+    if seen.low >= ANSWERS[0] and seen.high <= ANSWERS[1]:
+        return None
+    message = (
+        f"A binary cross-entropy is given {seen.outside:,} of {seen.total:,} targets outside 0 to 1 (found "
+        f"{seen.low:g} to {seen.high:g}): it then falls without bound as the outputs grow."
+    )
+    worst = seen.low if seen.low < ANSWERS[0] else seen.high
+    fix = "Bring the targets into 0 to 1 (pixels: divide by their largest possible value), or use a squared error."
+    return finding("target-out-of-range", message, worst, "0 to 1", fix)
 
 
 def double_softmax(seen: OutputKind) -> Finding | None:

@@ -43,7 +43,7 @@ def unregistered_parameter(seen: Unregistered) -> Finding | None:
     """Every trainable tensor behind the loss is registered or handed to the optimizer."""
     count = len(seen.paths) + len(seen.elsewhere)
     if not count:
-        return None
+        return _built_anew(seen.anew)
     plural = "s" if count > 1 else ""
     where = ""
     if seen.paths:
@@ -62,6 +62,18 @@ def unregistered_parameter(seen: Unregistered) -> Finding | None:
     if seen.elsewhere:
         fixes.append("make the outer parameter part of the model, or add it to the optimizer")
     return finding("unregistered-parameter", message, count, "0", fix=_sentence(listed(fixes)))
+
+
+def _built_anew(layers: Sequence[str]) -> Finding | None:
+    if not layers:
+        return None
+    count = len(layers)
+    message = (
+        f"Every forward pass builds {count} layer{'s' * (count > 1)} anew, with other weights each time, which "
+        f"nothing trains: {listed(layers)}."
+    )
+    fix = "Build the layer once, in __init__, and keep it as an attribute of the module."
+    return finding("unregistered-parameter", message, count, "0", fix=fix)
 
 
 def _told(kind: str) -> str:

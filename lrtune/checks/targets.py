@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lrtune.probes.data.class_counts import Labels
     from lrtune.probes.data.target_shapes import Misfit
     from lrtune.probes.data.target_values import Column, Same
+    from lrtune.probes.losses.pair_watch import Crossing
     from lrtune.results import Finding
 
 LARGE, SMALL = 10.0, 0.01  # of the targets' standard deviation; see target-not-normalised in the catalogue
@@ -55,6 +56,18 @@ def target_shape_mismatch(seen: Misfit | None) -> Finding | None:
     return finding(
         "target-shape-mismatch", message, f"{seen.output} and {seen.target}", "shapes that fit", fix
     )
+
+
+def silent_broadcast(seen: Crossing) -> Finding | None:
+    """No operation pairs every example with every other one where nothing asks for pairs."""
+    where = seen.line or "An operation"
+    message = (
+        f"{where} combines {seen.left} with {seen.right}: broadcasting makes {seen.result} of them, each example "
+        f"paired with every other one of a trial batch of {seen.count}, and the loss takes all pairs together."
+    )
+    fix = "Give both the same shape before, x.squeeze(1) of what is [batch, 1]; or take away an unsqueeze too many."
+    measured = f"{seen.left} and {seen.right}"
+    return finding("target-shape-mismatch", message, measured, "shapes of one rank", fix)
 
 
 def target_not_normalised(seen: list[Column]) -> Finding | None:

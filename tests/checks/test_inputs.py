@@ -44,6 +44,57 @@ def test_scales(changes: dict[str, list[float]], told: str | None) -> None:
     assert found is None or str(told) in found.message
 
 
+def table(mean: list[float], deviation: float, total: int = 0, comparable: bool = True) -> Inputs:
+    """A table whose columns vary alike around their means."""
+    count = len(mean)
+    size = [abs(one) + deviation for one in mean]
+    spread, span = [deviation] * count, [6 * deviation] * count
+    columns = Columns(
+        "", "Linear", total or count, list(range(count)), size, mean, spread, span, [0.01] * count, comparable
+    )
+    return replace(INPUTS, columns=columns)
+
+
+@pytest.mark.parametrize(
+    ("seen", "told"),
+    [
+        (table([0.0] * 10, 0.048), "deviations of 0.048 or less"),
+        (table([0.0], 0.02), None),
+        (table([0.0] * 768, 1 / 768**0.5), None),
+        (table([0.0] * 512, 0.02), None),
+        (table([0.01] * 100, 0.008), None),
+        (table([0.0] * 10, 0.048, comparable=False), None),
+        (replace(table([0.0] * 10, 0.048), pretrained=True), None),
+        (table([0.0] * 10, 0.1), None),
+        (table([1.0, -1.0] * 5, 0.02), "each row was standardised"),
+        (table([-0.8], 0.004, comparable=False), "scaled down twice"),
+        (table([0.8], 0.03, total=1), "hardly differ"),
+        (table([0.5], 0.04, total=1), None),
+        (table([0.3] * 5, 0.2), None),
+    ],
+    ids=[
+        "columns of length 1",
+        "a quiet signal",
+        "unit vectors",
+        "word vectors",
+        "shares of a whole",
+        "images",
+        "pretrained",
+        "a tenth",
+        "rows standardised",
+        "pixels divided twice",
+        "nearly constant",
+        "low contrast",
+        "pixels",
+    ],
+)
+def test_small_inputs(seen: Inputs, told: str | None) -> None:
+    """Small columns are told where no row makes up for them, faint ones at any size."""
+    found = input_not_normalised(seen)
+    assert (found is None) == (told is None)
+    assert found is None or str(told) in found.message
+
+
 @pytest.mark.parametrize(
     ("tokens", "reported"),
     [

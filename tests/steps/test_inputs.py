@@ -392,6 +392,11 @@ def next_token(model: nn.Module, tokens: Tensor) -> dict[str, Tensor]:
     }
 
 
+def bare(model: nn.Module, tokens: Tensor) -> Tensor:
+    """Return the loss alone."""
+    return F.cross_entropy(model(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten())
+
+
 def masked_words(model: nn.Module, tokens: Tensor) -> dict[str, Tensor]:
     """Hide each third token and predict it: the model sees both sides by design."""
     hidden = torch.arange(tokens.shape[1]) % 3 == 1
@@ -442,6 +447,8 @@ LEAKS = {
     "no causal mask, pairs": lambda: pairs("unmasked"),
     "a GRU that reads both ways": lambda: language("both ways"),
     "a convolution padded on both sides": lambda: language("convolution"),
+    "no causal mask, the loss alone": lambda: language("unmasked", bare),
+    "a GRU that reads both ways, the loss alone": lambda: language("both ways", bare),
     "targets not shifted": lambda: language("masked", copied),
     "targets not shifted, GRU": lambda: language("one way", copied),
 }
@@ -472,7 +479,8 @@ HEALTHY = {
     "white background": lambda: classifier(1 - 0.2 * IMAGES, model=convolutions),
     "flattened images": lambda: classifier(IMAGES),
     "log-mel features": lambda: classifier(WAVES * 3 - 6, model=functools.partial(Recurrent, 4)),
-    "quiet waveforms": lambda: classifier(0.02 * TABLE),
+    "quiet waveforms": lambda: classifier(0.02 * WAVES[..., :1], model=lambda: Recurrent(1)),
+    "frames of a quiet waveform": lambda: classifier(0.02 * normal(N, 400)),
     "one-hot columns": lambda: classifier(SPARSE, torch.arange(400)[SPARSE.argmax(1)] % 3),
     "unit vectors": lambda: classifier(F.normalize(normal(N, 1000))),
     "heavy tails": lambda: classifier((3 * TABLE).exp() / (3 * TABLE).exp().std(0)),

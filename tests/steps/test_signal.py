@@ -267,6 +267,15 @@ FAULTS = {
         lambda: dictionary_task(model=lambda: plain(12, nn.Sigmoid)),
         "vanishing-gradient",
     ),
+    "5 layers of sigmoid": (lambda: task_of(lambda: plain(5, nn.Sigmoid)), "vanishing-gradient"),
+    "5 layers of sigmoid, Xavier": (
+        lambda: task_of(lambda: plain(5, nn.Sigmoid, nn.init.xavier_normal_, width=64)),
+        "vanishing-gradient",
+    ),
+    "6 layers of sigmoid, small weights": (
+        lambda: task_of(lambda: plain(6, nn.Sigmoid, normal(0.05))),
+        "vanishing-gradient",
+    ),
     "tanh, deviation 0.01": (lambda: task_of(lambda: plain(8, nn.Tanh, normal(0.01))), "vanishing-gradient"),
     "linear, deviation 0.01": (
         lambda: task_of(lambda: plain(8, nn.Identity, normal(0.01))),

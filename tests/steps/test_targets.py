@@ -230,6 +230,42 @@ def test_scale_of_targets(scale: float, shift: float, model: Any, loss: Any, exp
         assert set(own(result)) <= {"target-not-normalised", "initial-loss-high"}
 
 
+def pinball(output: Tensor, target: Tensor) -> Tensor:
+    """Three quantiles of one number."""
+    error, levels = target - output, torch.tensor([0.1, 0.5, 0.9])
+    return torch.maximum(levels * error, (levels - 1) * error).mean()
+
+
+class TwoHeads(nn.Module):
+    """Logits and a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.classes, self.time = mlp(4, 16), nn.Linear(16, 3), nn.Linear(16, 1)
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both."""
+        features = self.body(inputs).relu()
+        return self.classes(features), self.time(features)[:, 0]
+
+
+def joint(model: nn.Module, batch: list[Tensor]) -> Tensor:
+    """The sum of a log loss and a squared error, which is all that is told."""
+    logits, times = model(batch[0])
+    return F.cross_entropy(logits, batch[1]) + F.mse_loss(times, batch[2])
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(("scale", "expected"), [(1.0, False), (60.0, True)], ids=["standardised", "minutes"])
+def test_scale_under_other_losses(scale: float, expected: bool, seed: int) -> None:
+    """Quantiles, and a part of a sum inside a step that returns nothing but its loss."""
+    found = [own(seen(pinball, scale * NUMBERS[:, None], lambda: mlp(4, 3), seed))]
+    data = TensorDataset(INPUTS, LABELS, scale * NUMBERS)
+    task = lrtune.Task(model=TwoHeads, train=data, step=joint)
+    found.append(own(check_init(context_of(task, seed=seed))))
+    assert found == [["target-not-normalised"] if expected else []] * 2
+
+
 def test_the_column_is_named() -> None:
     """Of several numbers the one in other units is named, in message and fix."""
     result = seen(F.mse_loss, torch.stack([NUMBERS, 500 * NUMBERS], 1), lambda: mlp(4, 2))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lrtune.data.nest import map_nest, tensors_of
+from lrtune.probes.model.heard import with_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +91,8 @@ def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
 def _used_labels(sample: Sample, batch: Any) -> _Labels | None:
     if not any(_sequences(one) for one in tensors_of(batch)):
         return None
-    outcome = sample.run(sample.awake, batch, training=True, graph=True)
+    model = sample.awake
+    outcome = with_output(model, lambda: sample.run(model, batch, training=True, graph=True))
     slope = _slope(outcome)
     if slope is None or slope.ndim not in (2, 3):
         return None
@@ -157,7 +159,8 @@ def _with(batch: Any, tokens: torch.Tensor, place: int) -> Any:
 
 def _outputs(sample: Sample, batch: Any, labels: _Labels) -> torch.Tensor:
     """Return `[batch, time, classes]` of an output with its classes last, in dimension 1, or flattened."""
-    output = sample.run(sample.awake, batch, training=False).output
+    model = sample.awake
+    output = with_output(model, lambda: sample.run(model, batch, training=False)).output
     last: torch.Tensor = output.detach().float().movedim(labels.dimension, -1)
     return last.reshape(len(labels.counts), -1, last.shape[-1])[:, : labels.counts.shape[1]]
 

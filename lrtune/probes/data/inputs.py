@@ -60,6 +60,7 @@ class Inputs:
         value: The number that all inputs hold, None where they hold several.
         tokens: Of the model's tokens, None without any.
         columns: Of what the first layer receives; None where integers are embedded or no layer was reached.
+        numbers_vary: Whether an input of floating-point numbers is not the same for all.
         pretrained: Whether the task's model brings trained weights, and with them a scale of its own.
     """
 
@@ -69,6 +70,7 @@ class Inputs:
     tokens: Tokens | None
     columns: Columns | None
     pretrained: bool
+    numbers_vary: bool = True
 
 
 def inputs(sample: Sample) -> Inputs | None:
@@ -93,6 +95,9 @@ def inputs(sample: Sample) -> Inputs | None:
         tokens=tokens(rows, seen.vocabulary),
         columns=_columns(seen, received, len(rows)),
         pretrained=sample.program.task.pretrained,
+        numbers_vary=any(
+            one.is_floating_point() and not same for one, same in zip(rows[0], alike, strict=True)
+        ),
     )
 
 

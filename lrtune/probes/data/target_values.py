@@ -11,6 +11,7 @@ import torch
 from lrtune.data.nest import tensors_of
 from lrtune.population.forward import split_pair
 from lrtune.probes.data.batch_parts import is_target
+from lrtune.probes.losses.compared import compared, sees_differences
 from lrtune.probes.losses.loss_behaviour import drawn_like, quiet
 from lrtune.probes.losses.loss_family import declared_family
 from lrtune.probes.losses.same_number import same
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = 64  # of a target that are judged one by one; more are pixels
 _NARROW = 1e-3  # of the widest column's deviation: below it a column is constant
+_HEARD = 4  # batches of a step that returns no target
 _FURTHER = 100  # batches read past the sample before targets are called alike: data may be sorted
 
 
@@ -77,15 +79,43 @@ class Same:
 
 
 def target_scale(sample: Sample) -> list[Column] | None:
-    """Measure the columns that vary of a regression's targets, None for counts, labels and unknown losses."""
-    family = sample.family
-    targets = tensors_or_none(sample.targets)
-    first = sample.first.output
-    if family is None or family.kind != "regression" or family.counts or targets is None:
-        return None
-    if not isinstance(first, torch.Tensor) or first.shape[1:] != targets[0].shape[1:]:
+    """Measure the columns that vary of a regression's targets, None for counts, labels and unknown losses.
+
+    A loss of one's own that sees differences alone counts as a regression. Of a step that returns no target, each of
+    torch's errors that it calls is a column.
+    """
+    targets, family = tensors_or_none(sample.targets), sample.family
+    if targets is None:
+        return _heard(sample) if sample.program.task.step is not None else None
+    own, first = sample.program.task.loss, sample.first
+    if not isinstance(first.output, torch.Tensor):
         return None
     awake = sample.run(sample.awake, sample.batches[0], training=True).output
+    if family is None and own is not None and sees_differences(own, first):
+        flat = [
+            torch.cat([one.reshape(-1, 1) for one in part]) for part in (targets, [first.output], [awake])
+        ]
+        return _varying([flat[0]], flat[1], flat[2])
+    if family is None or family.kind != "regression" or family.counts:
+        return None
+    return _varying(targets, first.output, awake) if first.output.shape[1:] == targets[0].shape[1:] else None
+
+
+def _heard(sample: Sample) -> list[Column] | None:
+    passes = [compared(sample, sample.model, batch) for batch in sample.batches[:_HEARD]]
+    woken = compared(sample, sample.awake, sample.batches[0])
+    if not woken or {len(one) for one in passes} != {len(woken)}:
+        return None
+    parts: list[Column] = []
+    for place, (awake, _) in enumerate(woken):
+        targets = [one[place][1].reshape(-1, 1) for one in passes]
+        parts += _varying(targets, passes[0][place][0].reshape(-1, 1), awake.reshape(-1, 1)) or []
+    return parts or None
+
+
+def _varying(
+    targets: Sequence[torch.Tensor], first: torch.Tensor, awake: torch.Tensor
+) -> list[Column] | None:
     target, output, woken = _columns(targets), _columns([first]), _columns([awake])
     if len(target) < 2 or len(woken) < 2:
         return None

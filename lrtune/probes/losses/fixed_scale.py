@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from lrtune.probes.model.heard import with_output
+
 if TYPE_CHECKING:
     from lrtune.probes.sample import Sample
 
@@ -22,14 +24,19 @@ _FEWEST = 4  # examples: fewer labels may all differ by chance
 def has_fixed_scale(sample: Sample) -> bool:
     """Say whether the logits stay the same when the classes' weights are halved: something normalises them."""
     model, batch = sample.build(), sample.batches[0]
-    before = sample.run(model, batch, training=False).output
+    run = lambda: sample.run(model, batch, training=False)  # noqa: E731
+    before = with_output(model, run).output
     if not isinstance(before, torch.Tensor) or before.ndim < 2:
         return False
-    weights = [one for one in model.parameters() if one.ndim >= 2 and before.shape[1] in one.shape[:2]]
+    # Zeros stay what they are when halved, and would prove anything.
+    matrices = [one for one in model.parameters() if one.ndim >= 2 and bool(one.detach().any())]
+    of_classes = [[one for one in matrices if before.shape[place] in one.shape[:2]] for place in (-1, 1)]
+    # Language models have their classes last; a segmentation's last dimension is a width.
+    weights = of_classes[0] if before.ndim == 3 and of_classes[0] else of_classes[1]
     with torch.no_grad():
         for weight in weights:
             weight.mul_(_FACTOR)
-    after = sample.run(model, batch, training=False).output
+    after = with_output(model, run).output
     size = float(before.detach().float().abs().max())
     change = float((after - before).detach().float().abs().max())
     return bool(weights) and size > 0 and change <= _SAME * size

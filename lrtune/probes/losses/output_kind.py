@@ -21,6 +21,7 @@ _SQUASHING = {"SoftmaxBackward0": "softmax", "SigmoidBackward0": "sigmoid"}
 _EXPECTING = {  # what each takes its first argument for, by the name of its node
     "LogSoftmaxBackward0": "cross-entropy",
     "BinaryCrossEntropyWithLogitsBackward0": "binary cross-entropy with logits",
+    "LogSigmoidBackward0": "a log-sigmoid",
 }
 _LIKELIHOOD = ("NllLossBackward0", "NllLoss2DBackward0")  # expects log-probabilities
 _SHAPES = (

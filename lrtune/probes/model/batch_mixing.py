@@ -42,6 +42,7 @@ class BatchMixing:
         model: Class of the model.
         graphs: Whether the examples are graphs side by side, of which `example` was changed instead.
         edges: How many edges all join nodes of the first graphs, None where they do not.
+        by_place: Whether examples were put in another order instead; `share` is then in units of their distance.
     """
 
     share: float
@@ -53,30 +54,31 @@ class BatchMixing:
     model: str
     graphs: bool = False
     edges: int | None = None
+    by_place: bool = False
 
 
 def batch_mixing(sample: Sample) -> BatchMixing | None:
     """Measure the mixing, None where the batch's first dimension may be something else than examples."""
     batch = sample.few(_FEWEST)
-    if not _exchangeable(sample, batch):
+    if not exchangeable(sample, batch):
         return _of_graphs(sample)
-    model = _still(sample)
+    model = still(sample)
     seen = _mixing(sample, model, batch, 0)
     if seen is None or seen[0] <= _LEAST:
         return None if seen is None else _told(sample, seen, batch, None)
-    if _noisy(sample, model, batch, seen[1]) or not _one_output_each(sample, model, batch):
+    if _noisy(sample, model, batch, seen[1]) or not one_output_each(sample, model, batch):
         return None
-    if not sample.train.collated and _may_be_time_first(batch):
+    if not sample.train.collated and may_be_time_first(batch):
         columns = _mixing(sample, model, batch, 1)
         if columns is None or columns[0] <= _LEAST:
             return None  # the second dimension is independent: that is where the examples are
     one, other, _ = _variants(batch, 0)
-    return _told(
-        sample, seen, batch, first_mixing(sample, model, (one, other), [seen[3]], example_count(batch))
-    )
+    place = first_mixing(sample, model, (one, other), [seen[3]], example_count(batch))
+    return _told(sample, seen, batch, place)
 
 
-def _still(sample: Sample) -> nn.Module:
+def still(sample: Sample) -> nn.Module:
+    """Return the model in evaluation mode, with the batch's statistics fixed in batch normalisations."""
     return settled(sample).eval() if has_statistics(sample.awake) else sample.awake
 
 
@@ -84,23 +86,23 @@ def _of_graphs(sample: Sample) -> BatchMixing | None:
     batch = sample.batches[0]
     if not any(graph_count(one) for one in tensors_of(batch)):
         return None
-    seen = graph_mixing(sample, _still(sample), batch)
+    seen = graph_mixing(sample, still(sample), batch)
     if seen is None:
         return None
     name = type(sample.awake).__name__
-    told = seen.share, seen.relative, seen.resolution, seen.graph, seen.count
-    return BatchMixing(*told, None, name, graphs=True, edges=seen.edges)
+    told = seen.share, seen.relative, seen.resolution, seen.graph, seen.count, None, name
+    return BatchMixing(*told, graphs=True, edges=seen.edges)
 
 
 def _told(
     sample: Sample, seen: tuple[float, float, float, int], batch: Any, place: Place | None
 ) -> BatchMixing:
     share, relative, resolution, example = seen
-    name = type(sample.awake).__name__
-    return BatchMixing(share, relative, resolution, example, example_count(batch), place, name)
+    told = share, relative, resolution, example, example_count(batch), place
+    return BatchMixing(*told, type(sample.awake).__name__)
 
 
-def _exchangeable(sample: Sample, batch: Any) -> bool:
+def exchangeable(sample: Sample, batch: Any) -> bool:
     """Say whether examples can be exchanged; a graph's nodes, of which the first dimension may run, cannot."""
     count = example_count(batch)
     if count < 2 or not one_row_each(batch):
@@ -127,7 +129,8 @@ def _with_rows(batch: Any) -> list[torch.Tensor]:
     return [tensor for tensor in tensors_of(batch) if tensor.ndim]
 
 
-def _may_be_time_first(batch: Any) -> bool:
+def may_be_time_first(batch: Any) -> bool:
+    """Say whether the first dimension of every tensor may be time, and the second the examples."""
     shapes = [tensor.shape for tensor in _with_rows(batch)]
     return all(len(shape) >= 2 and shape[:2] == shapes[0][:2] for shape in shapes) and shapes[0][1] > 1
 
@@ -152,10 +155,8 @@ def _mixing(
     one, other, _ = _variants(batch, dimension)
     # The model's own outputs: what a step makes of them may mix on purpose.
     (_, first), (_, second) = recorded(sample, model, one), recorded(sample, model, other)
-    found = [
-        seen for a, b in zip(first, second, strict=False) if (seen := _between(a, b, dimension)) is not None
-    ]
-    return max(found, default=None)
+    found = (_between(a, b, dimension) for a, b in zip(first, second, strict=False))
+    return max((seen for seen in found if seen is not None), default=None)
 
 
 def _between(one: Call, other: Call, dimension: int = 0) -> tuple[float, float, float, int] | None:
@@ -167,7 +168,7 @@ def _between(one: Call, other: Call, dimension: int = 0) -> tuple[float, float, 
         return None
     best: tuple[float, float, float, int] | None = None
     for a, b in zip(
-        _layouts(one.output, len(same), dimension), _layouts(other.output, len(same), dimension), strict=True
+        layouts(one.output, len(same), dimension), layouts(other.output, len(same), dimension), strict=True
     ):
         if not (a.isfinite().all() and b.isfinite().all()):
             return None
@@ -200,7 +201,7 @@ def _same_rows(one: list[torch.Tensor], other: list[torch.Tensor], dimension: in
     return same
 
 
-def _layouts(output: torch.Tensor, count: int, dimension: int) -> list[torch.Tensor]:
+def layouts(output: torch.Tensor, count: int, dimension: int) -> list[torch.Tensor]:
     """Return the output as `[examples, ...]`, twice where flattened rows may run either way."""
     if dimension:
         if output.ndim >= 2 and output.shape[1] == count:
@@ -226,15 +227,13 @@ def _noisy(sample: Sample, model: nn.Module, batch: Any, relative: float) -> boo
     return False
 
 
-def _one_output_each(sample: Sample, model: nn.Module, batch: Any) -> bool:
+def one_output_each(sample: Sample, model: nn.Module, batch: Any) -> bool:
     """Say whether the output grows by rows with the batch, and in no other way as scores of pairs would."""
     count = example_count(batch)
     _, full = recorded(sample, model, batch)
     try:
         _, less = recorded(sample, model, chosen(batch, range(count - 1)))
-    except (
-        LrtuneError
-    ):  # the size of the batch is written into the program: pairs must be told by their shape
+    except LrtuneError:  # the batch's size is written into the program: pairs must be told by their shape
         return all(
             call.output is not None and (call.output.ndim < 2 or len(call.output) != call.output.shape[1])
             for call in full

@@ -1,13 +1,14 @@
 """Trainable tensors that the loss depends on and nothing trains: no module and no optimizer knows them.
 
 The loss's graph says what it was computed from, wherever that is kept. A tensor that is made anew in each forward pass
-(an input whose gradient is taken, a hidden state) is none of these, nor is one of the batch.
+(an input whose gradient is taken, a hidden state) is none of these, nor is one of the batch; a layer that is built anew
+in each pass is.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,6 +20,7 @@ from lrtune.population.forward import run_batch
 from lrtune.population.outside import KeptTensors, modules_of
 from lrtune.probes.parameters.autograd_graph import is_python_node, leaves_of, nodes_behind
 from lrtune.probes.parameters.backward import backpropagate
+from lrtune.probes.parameters.built_layers import anew, building
 from lrtune.probes.parameters.hidden_tensors import Hidden, hidden_tensors
 from lrtune.random_state import seeded
 
@@ -39,6 +41,7 @@ class Unregistered:
         elsewhere: Shapes of trainable parameters that lie outside the model.
         of_loss: Names of parameters of the loss, or of modules that loss or step use.
         numbers: How many numbers all these hold.
+        anew: Layers that every pass builds anew, each with the line that does so.
     """
 
     paths: list[str] = field(default_factory=list)
@@ -46,6 +49,7 @@ class Unregistered:
     elsewhere: list[str] = field(default_factory=list)
     of_loss: list[str] = field(default_factory=list)
     numbers: int = 0
+    anew: list[str] = field(default_factory=list)
 
 
 def unregistered(sample: Sample) -> Unregistered | None:
@@ -56,7 +60,8 @@ def unregistered(sample: Sample) -> Unregistered | None:
     held |= {
         id(leaf) for batch in sample.batches for tensor in tensors_of(batch) for leaf in leaves_of(tensor)
     }
-    passes = [_reached(sample, model, index, hidden) for index in range(_PASSES)]
+    with building() as built:
+        passes = [_reached(sample, model, index, hidden) for index in range(_PASSES)]
     if not any(passes):
         return None
     lasting = {key: tensor for key, tensor in passes[0].items() if key in passes[1]}
@@ -65,7 +70,9 @@ def unregistered(sample: Sample) -> Unregistered | None:
     if once:
         still_there = hidden_tensors(model)
         lasting |= {key: leaf for key, leaf in once.items() if key in still_there}
-    return _sorted({key: leaf for key, leaf in lasting.items() if key not in held}, hidden, sample)
+    seen = _sorted({key: leaf for key, leaf in lasting.items() if key not in held}, hidden, sample)
+    held |= set(lasting) | {id(parameter) for parameter in model.parameters()}
+    return replace(seen, anew=anew(built, passes, held))
 
 
 def _held(sample: Sample, model: nn.Module) -> set[int]:
