@@ -20,6 +20,7 @@ def test_defaults_are_the_designs() -> None:
         "task": "model.py:make_task",
         "args": {},
         "seed": 0,
+        "population": {"execution": "auto", "members": None},
         "device": "auto",
         "batch_size": 64,
         "optimizer": {"name": "sgd", "momentum": 0.9},

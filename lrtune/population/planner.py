@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from lrtune.errors import UserCodeError
 from lrtune.population.fused.equivalence import why_not_fused
 from lrtune.population.fused.population import FusedPopulation
 from lrtune.population.fused.stack import CannotFuseError
@@ -151,7 +152,11 @@ class Planner:
         return known
 
     def _planned(self, members: Sequence[Member], train: Batches, steps: int, forced: bool) -> Plan | None:
-        alone = self._timed(lambda: SerialPopulation(self._program, members[:1], train, {}))
+        tamest = min(members, key=lambda member: member.rate_at(0))
+        try:
+            alone = self._timed(lambda: SerialPopulation(self._program, [tamest], train, {}))
+        except UserCodeError:  # the training itself will tell, and go on with the others
+            return None
         serial = alone.step * len(members) * steps
         if serial < _WORTH_SECONDS and not forced:
             return None
@@ -167,7 +172,10 @@ class Planner:
     ) -> Plan:
         seconds: dict[bool, float] = {}
         for traced in (False, True):
-            timed = self._timed(partial(FusedPopulation, self._program, members, train, {}, traced))
+            try:
+                timed = self._timed(partial(FusedPopulation, self._program, members, train, {}, traced))
+            except (CannotFuseError, UserCodeError) as error:
+                return Plan("serial", traced=False, reason=f"as one program: {error}")
             seconds[traced] = timed.start + timed.step * steps
         traced = seconds[True] < seconds[False]
         ratio = serial / seconds[traced]

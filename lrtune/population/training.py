@@ -72,6 +72,8 @@ def train_members(
     Raises:
         UserCodeError: If reading the data raises. What a member raises is its run's `failure`.
     """
+    if not members:
+        return
     splits: dict[str, Batches] = {"train": FixedBatches(data.training_subset())}
     if data.val is not None:
         splits["val"] = data.val

@@ -16,7 +16,7 @@ from lrtune.population.modes import in_mode
 from lrtune.probes.losses.expectation import Expectation, expectation
 from lrtune.probes.losses.expected_spread import class_text, softmax_at
 from lrtune.probes.losses.fixed_scale import compares_examples
-from lrtune.probes.losses.inferred_labels import with_labels
+from lrtune.probes.losses.inferred_labels import is_cross_entropy, with_labels
 from lrtune.probes.losses.label_weights import weights_of
 from lrtune.probes.losses.loss_behaviour import sign_of, told_family
 from lrtune.probes.losses.loss_family import LossFamily, LossFunction, declared_family
@@ -205,7 +205,8 @@ def _of_weights(program: Program, model: torch.nn.Module, batch: Any, seed: int)
         return None
     with seeded(seed), in_mode(model, training=True), torch.enable_grad():
         outcome = with_output(model, lambda: run_batch(program.task, model, batch))
-        seen = weights_of(with_labels(outcome) or outcome)
+        outcome = with_labels(outcome) or outcome
+        seen = weights_of(outcome) if is_cross_entropy(outcome) else None
     if seen is None:
         return None
     high, low = seen.total * math.log(seen.classes), seen.total * seen.entropy

@@ -53,12 +53,25 @@ def _like(outcome: Outcome, gradient: torch.Tensor, labels: torch.Tensor) -> Out
     )
 
 
+def is_cross_entropy(outcome: Outcome) -> bool:
+    """Say whether a step's loss is a weighted cross-entropy of its output and target, and nothing besides.
+
+    The gradient tells the weights; a term that does not depend on the outputs shows in the number alone.
+    """
+    output = outcome.output
+    if not isinstance(output, torch.Tensor) or output.ndim < 2:
+        return False
+    return any(_is_whole_loss(outcome, last) for last in (True, False))
+
+
 def _is_whole_loss(outcome: Outcome, last: bool) -> bool:
     seen = class_reading(outcome)
     if seen is None:
         return False
     logits, labels = constant.flat_classes(outcome.output.detach(), outcome.target, last)
     counts = seen.counts
+    if counts.shape != labels.shape or logits.shape[1] != seen.classes:
+        return False
     if not torch.equal(labels[counts].long(), seen.labels[counts]):
         return False
     right = logits[counts].float().log_softmax(1).gather(1, labels[counts, None].long())[:, 0]

@@ -34,5 +34,5 @@ def gradient_at(scalar: torch.Tensor, output: torch.Tensor) -> torch.Tensor | No
     """Return d loss / d output, None where the output is not what the loss was made of or it is not finite."""
     if not (scalar.requires_grad and output.requires_grad):
         return None
-    (gradient,) = torch.autograd.grad(scalar, output, allow_unused=True)
+    (gradient,) = torch.autograd.grad(scalar, output, allow_unused=True, retain_graph=True)
     return None if gradient is None or not bool(gradient.isfinite().all()) else gradient
