@@ -142,6 +142,7 @@ _REFUSALS = (
         r"expected (scalar type Long but found|target dtype to be)|Found dtype \w+ but expected",
         "target-dtype",
     ),
+    (r"Expected floating point type for target with class probabilities", "target-dtype"),
     (r"\"nll_loss\S*\" not implemented for", "target-dtype"),
 )
 

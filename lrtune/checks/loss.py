@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lrtune.probes.losses.log_targets import LogTargets
     from lrtune.probes.losses.loss_reduction import LossReduction
     from lrtune.probes.losses.output_kind import OutputKind
+    from lrtune.probes.losses.soft_labels import SoftLabels
     from lrtune.results import Finding
 
 # Losses of k copies go as k to a power: 0 for a mean, 1 for a sum, -1 where the mean is divided by the batch again.
@@ -32,6 +33,9 @@ SHARE_MATCH = 0.01  # relative: nothing else makes the weights add up to just th
 _HALF = {"squared": (0.5,)}  # halved squares, and Huber's error where all are small
 # Smoothed and noisy answers of a discriminator reach 1.2 (Chintala et al., "How to train a GAN?", 2016) on purpose.
 ANSWERS = (-0.25, 1.25)
+# Of the rows given to a cross-entropy: soft labels, smoothed, mixed and distilled ones have none that sums to 1.5 or
+# more; each of 2 to 40 tags with a chance of 1/10 to 1/2 leaves 20% to 100% of the rows with several.
+SEVERAL_LABELS = 0.1
 
 
 def loss_not_mean(seen: LossReduction) -> Finding | None:
@@ -127,6 +131,22 @@ def log_targets_out_of_range(seen: LogTargets) -> Finding | None:
     worst = seen.low if seen.low < ANSWERS[0] else seen.high
     fix = "Bring the targets into 0 to 1 (pixels: divide by their largest possible value), or use a squared error."
     return finding("target-out-of-range", message, worst, "0 to 1", fix)
+
+
+def several_labels(seen: SoftLabels) -> Finding | None:
+    """Rows of probabilities that a cross-entropy is given sum to 1: it is the loss of a single label.
+
+    Numbers above 1 are weights of examples, and let through.
+    """
+    if seen.low < 0 or seen.high > 1 or seen.several < SEVERAL_LABELS * seen.rows:
+        return None
+    least, mean, most = seen.sums
+    message = (
+        f"A softmax cross-entropy is given rows of {seen.classes} numbers as probabilities, yet {seen.several:,} of "
+        f"{seen.rows:,} rows hold more than one label: they sum to {least:.3g} to {most:.3g}, {mean:.3g} on average."
+    )
+    fix = "For several labels an example use F.binary_cross_entropy_with_logits; else divide each row by its sum."
+    return finding("target-out-of-range", message, most, "rows that sum to 1", fix)
 
 
 def double_softmax(seen: OutputKind) -> Finding | None:

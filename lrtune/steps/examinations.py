@@ -40,6 +40,7 @@ from lrtune.probes.losses.log_targets import log_targets
 from lrtune.probes.losses.loss_reduction import loss_reduction
 from lrtune.probes.losses.output_kind import output_kind
 from lrtune.probes.losses.silent_broadcast import silent_broadcast
+from lrtune.probes.losses.soft_labels import soft_labels
 from lrtune.probes.model.activations import activations
 from lrtune.probes.model.determinism import determinism
 from lrtune.probes.model.input_use import input_use
@@ -148,6 +149,7 @@ EXAMINATIONS: tuple[Examination, ...] = (
     ),
     Examination("weights of the errors", error_weights, (loss_checks.errors_summed,)),
     Examination("targets of log losses", log_targets, (loss_checks.log_targets_out_of_range,), wiring=True),
+    Examination("labels of a softmax", soft_labels, (loss_checks.several_labels,), wiring=True),
     Examination("what reaches the loss", output_kind, (loss_checks.double_softmax,), wiring=True),
     Examination("use of the input", input_use, (behaviour_checks.input_ignored,)),
     Examination("padding instead of tokens", masked_tokens, (behaviour_checks.tokens_masked,)),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.interpolate import PchipInterpolator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,13 +39,16 @@ class Oracle:
         return RATES[int(np.argmin(self.losses))]
 
     def regret(self, rate: float | None) -> float:
-        """Return (L(rate) - L_best) / (L_init - L_best), interpolated in log rate; 1 where there is no rate.
+        """Return (L(rate) - L_best) / (L_init - L_best); 1 where there is no rate.
 
-        Rates outside the grid count as its ends.
+        Between the grid's rates the loss is interpolated over log rate by monotone cubics (PCHIP), which bend at the
+        bottom of a valley as losses do; straight lines would blame every rate that is not one of the grid's. Rates
+        outside the grid count as its ends.
         """
         if rate is None or not rate > 0 or math.isinf(rate):
             return 1.0
-        loss = float(np.interp(math.log(rate), np.log(RATES), self.losses))
+        inside = min(max(rate, RATES[0]), RATES[-1])
+        loss = float(PchipInterpolator(np.log(RATES), self.losses)(math.log(inside)))
         least = min(self.losses)
         return (loss - least) / (self.initial - least)
 
