@@ -9,6 +9,7 @@ from lrtune.checks.catalogue import finding
 from lrtune.checks.words import listed
 
 if TYPE_CHECKING:
+    from lrtune.probes.losses.batch_lengths import BatchLengths
     from lrtune.probes.model.batch_mixing import BatchMixing
     from lrtune.probes.model.determinism import Determinism
     from lrtune.probes.model.input_use import InputUse
@@ -46,6 +47,11 @@ def batch_mixing(seen: BatchMixing) -> Finding | None:
         f"Replacing the other {seen.count - 1} examples of a batch changes the output for example {seen.example} by "
         f"{seen.relative:.2g} of its size, in evaluation mode too."
     )
+    if seen.hidden:
+        message = (
+            f"The output depends on no input, yet inside the model the other {seen.count - 1} examples of a batch "
+            f"change what becomes of example {seen.example} by {seen.relative:.2g} of its size."
+        )
     place, fix = seen.place, None
     if place is None:
         message += f" It happens in the forward of {seen.model} itself, between its modules."
@@ -57,6 +63,17 @@ def batch_mixing(seen: BatchMixing) -> Finding | None:
         else:
             fix = f"In model.{place.name} ({place.kind}), keep dimension 0 apart: no operation runs over it."
     return finding("batch-mixing", message, seen.share, f"<= {MIXED:g}", fix)
+
+
+def divided_over_batch(seen: BatchLengths) -> Finding:
+    """No examples are compared by vectors whose lengths were taken over the batch."""
+    where = seen.line or "The step"
+    message = (
+        f"{where} divides vectors {seen.shape} of a trial batch by their lengths over dimension 0, the batch, and "
+        "examples are then compared by them: each one's numbers depend on who else is in the batch."
+    )
+    fix = "Bring each example's vector to length 1: F.normalize(z, dim=1)."
+    return finding("batch-mixing", message, "dimension 0", "dimension 1", fix)
 
 
 def _by_place(seen: BatchMixing) -> Finding | None:

@@ -29,6 +29,11 @@ MISPLACED = (
 )
 PADDING = 0.25  # of what counts; see class-imbalance
 
+# A sampler that makes the rarest class rarer draws it at half its share or less, and the commonest 15 times as often.
+# Weights of counts draw classes by their squares: 3% of the examples become 0.1%, 10% become 1.2%; inverse weights,
+# their roots and equal ones never draw the rarest less often.
+DRAWN_RATIO, DRAWN_SHARE = 15.0, 0.5
+
 
 def weights_inverted(seen: Iterable[Weighing]) -> Finding | None:
     """Class weights go against the counts of the classes, and not with them."""
@@ -157,3 +162,29 @@ def _column(group: Weighing) -> str:
 
 def _times(ratio: float) -> str:
     return f"{ratio:.3g} times"
+
+
+def drawn_inverted(drawn: dict[int, int], dataset: dict[int, int]) -> Finding | None:
+    """A sampler with weights does not draw the rarest class of the dataset less often than it is there.
+
+    Args:
+        drawn: Examples of each class in the batches.
+        dataset: The same in the dataset, empty where none draws with weights.
+    """
+    if len(dataset) < 2 or not drawn:
+        return None
+    rare = min(dataset, key=lambda label: (dataset[label], drawn.get(label, 0)))
+    low, total, whole = drawn.get(rare, 0), sum(drawn.values()), sum(dataset.values())
+    ratio = max(drawn.values()) / max(low, 1)
+    usual, share = dataset[rare] / whole, low / total
+    pooled = (low + dataset[rare]) / (total + whole)
+    deviation = math.sqrt(pooled * (1 - pooled) * (1 / total + 1 / whole))
+    if ratio < DRAWN_RATIO or share > DRAWN_SHARE * usual or usual - share < _DEVIATIONS * deviation:
+        return None
+    message = (
+        f"The sampler draws class {rare}, the rarest of the dataset, even less often than it is there: it has "
+        f"{low:,} of {total:,} labels in the batches ({share:.1%}), and {dataset[rare]:,} of {whole:,} in the dataset "
+        f"({usual:.1%})."
+    )
+    fix = "Weigh each example by 1 / the count of its class: weights = (1 / torch.bincount(labels))[labels]."
+    return finding("class-imbalance", message, share, f">= {usual:.3g}", fix)

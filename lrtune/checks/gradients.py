@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise, takewhile
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from lrtune.checks.catalogue import finding
@@ -27,6 +27,8 @@ _FADING = 4.5  # a layer on average
 _EACH = 2.5  # and at least
 _STEPS = 4  # from layer to layer, the first of which starts in the lowest quarter
 _LEAST_CHANGE = 5e-4
+_PAUSED_STEPS = 6  # where one layer between them does not fade: an autoencoder's code has no activation
+_PAUSE = 0.5  # that layer's rise at least
 # The largest gradient of a weight, of that of the output: at least 0.04 in the healthy programs, at most 3e-5 in eight
 # layers of deviation 0.01.
 _LEAST_GRADIENT = 1e-4
@@ -111,10 +113,10 @@ def _fading(layers: list[Layer]) -> Finding | None:
     lowest = layers[: max(len(layers) // _LOWEST, 2)]
     changes = [layer.gradient / layer.weight for layer in layers if layer.weight]
     share = max(changes[: len(lowest)], default=0.0) / max(changes, default=1.0)
-    runs = [_risen(layers[start:]) for start in range(len(lowest))]
-    steps, factor = max(runs, key=lambda run: run[0])
-    if share > _LEAST_CHANGE or steps < _STEPS or factor < _FADING:
+    run = _longest(layers, len(lowest), 0, _STEPS) or _longest(layers, len(lowest), 1, _PAUSED_STEPS)
+    if share > _LEAST_CHANGE or run is None:
         return None
+    steps, factor = run
     message = (
         f"The gradient falls by a factor of {factor:.2g} at each of {steps} layers on its way to the input: of its own "
         f"size, {lowest[0].name} is changed {share:.1e} times as much as the layer that is changed most."
@@ -122,11 +124,29 @@ def _fading(layers: list[Layer]) -> Finding | None:
     return finding("vanishing-gradient", message, share, f">= {_LEAST_CHANGE:g}")
 
 
-def _risen(layers: list[Layer]) -> tuple[int, float]:
-    """Return over how many layers from the first on the gradient rises at each, and by how much on average."""
-    rises = [after.gradient / before.gradient for before, after in pairwise(layers) if before.gradient]
-    steps = len(list(takewhile(lambda rise: rise >= _EACH, rises)))
-    return steps, math.prod(rises[:steps]) ** (1 / max(steps, 1))
+def _longest(layers: list[Layer], starts: int, pauses: int, least: int) -> tuple[int, float] | None:
+    """Return the longest rise from one of the lowest layers, None where it is too short or not steep enough."""
+    steps, factor = max((_risen(layers[start:], pauses) for start in range(starts)), key=lambda run: run[0])
+    return (steps, factor) if steps >= least and factor >= _FADING else None
+
+
+def _risen(layers: list[Layer], pauses: int) -> tuple[int, float]:
+    """Return over how many layers from the first on the gradient rises at each, and by how much on average.
+
+    Args:
+        layers: In the order of their use.
+        pauses: Layers between the others that need not rise.
+    """
+    kept = []
+    for before, after in pairwise(layers):
+        rise = after.gradient / before.gradient if before.gradient else math.inf
+        if _EACH <= rise < math.inf:
+            kept.append(rise)
+        elif pauses and kept and rise >= _PAUSE and rise < math.inf:
+            pauses -= 1
+        else:
+            break
+    return len(kept), math.prod(kept) ** (1 / max(len(kept), 1))
 
 
 def exploding_gradient(seen: GradientFlow) -> Finding | None:

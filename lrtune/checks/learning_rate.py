@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lrtune.checks.catalogue import finding
 from lrtune.probes.learning.constant_rates import JUDGED_STEPS
-from lrtune.probes.learning.sweep import geometric_median, least_drop, spread
+from lrtune.probes.learning.sweep import DIVERGENCE_MULTIPLES, geometric_median, least_drop, spread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,13 +20,24 @@ if TYPE_CHECKING:
 MOST_SPREAD = 3.0  # of the suggestions over seeds: neighbouring rates of a coarse grid lie this far apart
 SETTLED_NOISE = 0.1  # of the fall of the loss: standard error at constant rates
 _PEERS_DECADES = 1.0
+_EDGE_GAIN = 0.02  # of the fall of the loss: the best of a flat valley may lie at its edge by chance
 _EDGE_SHARE = 0.04  # of the sweep's steps
 
 
-def no_descent(sweeps: Sequence[Sweep], mean: Sweep, probed: Reading | None) -> Finding | None:
-    """The loss falls by more than the noise in most sweeps, or in their mean, or at a constant rate."""
+def no_descent(
+    sweeps: Sequence[Sweep], mean: Sweep, probed: Reading | None, fell: bool = True
+) -> Finding | None:
+    """The loss falls by more than the noise in most sweeps, or in their mean, or at a constant rate.
+
+    Args:
+        sweeps: One a seed.
+        mean: The sweep of their mean loss.
+        probed: What constant rates say, None where they show no clear fall.
+        fell: Whether the loss on fixed examples fell at any constant rate at all: where it did not, a dip of the sweeps
+            was chance.
+    """
     descending = sum(sweep.descends for sweep in sweeps)
-    if 2 * descending > len(sweeps) or mean.descends or probed or diverges_everywhere(sweeps):
+    if probed or diverges_everywhere(sweeps) or (fell and (2 * descending > len(sweeps) or mean.descends)):
         return None
     message = (
         f"The loss falls at no rate from {mean.rates[0]:.2g} to {mean.rates[-1]:.2g} in {len(sweeps) - descending} of "
@@ -42,8 +53,15 @@ def diverges_everywhere(sweeps: Sequence[Sweep]) -> Finding | None:
     if 2 * len(at_once) <= len(sweeps):
         return None
     least = float(sweeps[0].rates[0])
-    message = f"The loss diverges within the first steps, already at the lowest rate, {least:.2g}."
-    return finding("diverges-everywhere", message, least, "a rate at which the loss stays finite")
+    diverged = geometric_median([float(sweep.rates[sweep.diverged or 0]) for sweep in at_once])
+    message = (
+        f"The loss diverges within the first steps, at {diverged:.2g}, when the lowest rate is {least:.2g}."
+    )
+    fix = None
+    if all(_ends_without_rise(sweep) for sweep in at_once):
+        message += " It had not risen before."
+        fix = "Run lrtune check-init: values in the data or the loss's formula are likelier to blame than the rate."
+    return finding("diverges-everywhere", message, diverged, "a rate at which the loss stays finite", fix)
 
 
 def never_diverged(sweeps: Sequence[Sweep], asked: float | None) -> Finding | None:
@@ -85,19 +103,29 @@ def _best_probe_at_edge(probes: RateProbes) -> Finding | None:
     regrets = probes.regrets(*JUDGED_STEPS)
     best = min(regrets, key=lambda rate: regrets[rate])
     tried = [one.rate for one in probes.tried]
-    if best not in (min(tried), max(tried)):
+    inner = [regret for rate, regret in regrets.items() if rate != best]
+    if best not in (min(tried), max(tried)) or min(inner, default=math.inf) < regrets[best] + _EDGE_GAIN:
         return None
-    end, beyond = ("highest", ">") if best == max(tried) else ("lowest", "<")
+    upper = best == max(tried)
+    end, beyond, beyond_words = ("highest", ">", "above") if upper else ("lowest", "<", "below")
     message = (
         f"Of the rates trained at, {min(tried):.2g} to {max(tried):.2g}, the {end} is the best: one beyond may do "
         "better."
     )
-    return finding("best-at-range-edge", message, best, f"a rate {beyond} {best:.2g} that does worse")
+    fix = f"Try rates {beyond_words} {best:.2g}: in coarse.lr, or let the coarse grid extend itself."
+    return finding("best-at-range-edge", message, best, f"a rate {beyond} {best:.2g} that does worse", fix)
 
 
 def noisy_suggestion(valleys: Sequence[float], reading: Reading | None) -> Finding | None:
     """Sweeps over different seeds agree, unless constant rates on the same batches settle what they leave open."""
-    if len(valleys) < 2 or spread(valleys) <= MOST_SPREAD or (reading and reading.noise <= SETTLED_NOISE):
+    if reading is not None and reading.noise <= SETTLED_NOISE:
+        return None
+    if reading is None and valleys:
+        message = (
+            "Training at constant rates confirms none: the suggestion is where the sweeps fall, and a guess."
+        )
+        return finding("noisy-suggestion", message, None, "a constant rate at which the loss falls clearly")
+    if len(valleys) < 2 or spread(valleys) <= MOST_SPREAD:
         return None
     ratio = spread(valleys)
     message = (
@@ -139,6 +167,14 @@ def confidence(
 
 def _ends_at_once(sweep: Sweep) -> bool:
     return sweep.diverged is not None and not sweep.descends and sweep.diverged <= 0.1 * len(sweep.rates)
+
+
+def _ends_without_rise(sweep: Sweep) -> bool:
+    """Whether the loss stopped being finite out of calm."""
+    if sweep.smoothed.size == 0:
+        return True
+    rise = float(sweep.smoothed[-1]) - sweep.initial
+    return sweep.diverged == len(sweep.smoothed) and rise <= max(DIVERGENCE_MULTIPLES * sweep.noise, 0.0)
 
 
 def _last_inner(sweep: Sweep) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lrtune.checks.catalogue import finding
 from lrtune.checks.class_weights import (
     certain_ratio,
+    drawn_inverted,
     padding_counts,
     weights_inverted,
     weights_misplaced,
@@ -126,6 +127,7 @@ def class_imbalance(seen: Labels) -> Finding | None:
     """No class is many times as frequent as another without the loss or the sampler making up for it."""
     weighed = (judge(seen.groups) for judge in (weights_inverted, weights_misplaced, weights_overdone))
     wrong = next(filter(None, weighed), None) or padding_counts(seen.padding)
+    wrong = wrong or drawn_inverted(seen.counts, seen.dataset)
     if wrong or len(seen.counts) < 2 or seen.compensated:
         return wrong
     most, least = max(seen.counts, key=seen.counts.__getitem__), min(seen.counts, key=seen.counts.__getitem__)

@@ -12,7 +12,7 @@ from lrtune.errors import UserCodeError
 from lrtune.population.fused.equivalence import why_not_fused
 from lrtune.population.fused.population import FusedPopulation
 from lrtune.population.fused.stack import CannotFuseError
-from lrtune.population.memory import fitting
+from lrtune.population.memory import fitting, ran_out_of_memory
 from lrtune.population.serial import SerialPopulation
 from lrtune.progress import Silent
 from lrtune.random_state import preserved
@@ -31,6 +31,8 @@ Execution = Literal["serial", "fused"]
 _WORTH_SECONDS = 1.5  # of serial training: planning less would cost as much as it saves
 _FIRST_STEPS = 3  # set things up: an optimizer's state, a recording
 _TIMED_BLOCKS, _BLOCK_STEPS = 3, 2
+_TOO_SHORT = "too short to be worth planning"
+_SEVERAL = " in several orders"
 _GAIN = 1.1  # times as fast as serial that a fused program must be measured: timings are noisy
 
 
@@ -79,9 +81,9 @@ class Planner:
         self._settings = settings
         self._progress = progress or Silent()
         self._remember = remember
-        self._plans: dict[int, Plan] = {}
-        self._refused: str | None = None
-        self._trusted = False
+        self._plans: dict[str, Plan] = {}
+        self._short: dict[str, int] = {}  # steps that were too few to be worth planning
+        self._trusted: set[bool] = set()  # the preflight has passed, for one order and for several
         self._recall(known or {})
 
     def population(
@@ -124,8 +126,9 @@ class Planner:
         fused = self.plan(members, train, steps).execution == "fused"
         if train.resident and not fused:
             return 1
-        batch = train.head(1, members[0].order)[0] if fused else None
-        most = min(len(members), fitting(self._program, batch))
+        if fused:
+            return self._most_fused(members, train)
+        most = min(len(members), fitting(self._program))
         return min(most, self._settings.members or most)
 
     def note(self, text: str) -> None:
@@ -136,54 +139,75 @@ class Planner:
         """Return how to train so many members, measuring where it is not known and worth it."""
         wanted = self._settings.execution
         if wanted == "serial" or len(members) < 2:
-            return Plan("serial", traced=False, reason="as set" if wanted == "serial" else "one member")
-        if self._refused is not None:
-            return Plan("serial", traced=False, reason=self._refused)
-        if not train.resident and len({member.order for member in members}) > 1:
-            return Plan("serial", traced=False, reason="batches of several orders may differ in shape")
-        known = self._plans.get(len(members))
-        if known is None:
-            known = self._planned(members, train, steps, wanted == "fused")
-            if known is None:  # too short to be worth it; a longer training may be
-                return Plan("serial", traced=False, reason="too short to be worth planning")
-            self._plans[len(members)] = known
-            self._progress.note(f"{len(members)} members: {known.execution}, {known.reason}")
+            return _one_by_one("as set" if wanted == "serial" else "one member")
+        several = len({member.order for member in members}) > 1
+        if several and not train.resident:
+            return _one_by_one("batches of several orders may differ in shape")
+        key = f"{len(members)}{_SEVERAL if several else ''}"
+        known = self._plans.get(key)
+        if known is not None:
+            return known
+        if steps <= self._short.get(key, 0):
+            return _one_by_one(_TOO_SHORT)
+        known = self._planned(members, train, steps, several)
+        if known is None:  # a longer training may be worth it
+            self._short[key] = steps
+            return _one_by_one(_TOO_SHORT)
+        self._plans[key] = known
+        self._progress.note(f"{len(members)} members: {known.execution}, {known.reason}")
+        if wanted == "auto":
             self._remember(self._known())
         return known
 
-    def _planned(self, members: Sequence[Member], train: Batches, steps: int, forced: bool) -> Plan | None:
-        tamest = min(members, key=lambda member: member.rate_at(0))
+    def _planned(self, members: Sequence[Member], train: Batches, steps: int, several: bool) -> Plan | None:
+        forced = self._settings.execution == "fused"
         try:
-            alone = self._timed(lambda: SerialPopulation(self._program, [tamest], train, {}))
+            serial = self._serial_seconds(members, train) * steps
         except UserCodeError:  # the training itself will tell, and go on with the others
             return None
-        serial = alone.step * len(members) * steps
         if serial < _WORTH_SECONDS and not forced:
             return None
-        if not self._trusted:
-            self._refused = why_not_fused(self._program, members, train)
-            self._trusted = self._refused is None
-        if self._refused is not None:
-            return Plan("serial", traced=False, reason=self._refused)
+        if several not in self._trusted:
+            refused = why_not_fused(self._program, members, train)
+            if refused is not None:
+                return _one_by_one(refused)
+            self._trusted.add(several)
         return self._measured(members, train, steps, serial, forced)
+
+    def _serial_seconds(self, members: Sequence[Member], train: Batches) -> float:
+        """Return what a step of all members takes one by one; data that are read anew are read once for all."""
+        tamest = sorted(members, key=lambda member: member.rate_at(0))[:2]
+        alone = self._timed(lambda: SerialPopulation(self._program, tamest[:1], train, {})).step
+        if train.resident:
+            return alone * len(members)
+        both = self._timed(lambda: SerialPopulation(self._program, tamest, train, {})).step
+        return alone + max(both - alone, 0.0) * (len(members) - 1)
 
     def _measured(
         self, members: Sequence[Member], train: Batches, steps: int, serial: float, forced: bool
     ) -> Plan:
+        at_once = members[: self._most_fused(members, train)]
+        groups = -(-len(members) // len(at_once))
         seconds: dict[bool, float] = {}
         for traced in (False, True):
             try:
-                timed = self._timed(partial(FusedPopulation, self._program, members, train, {}, traced))
-            except (CannotFuseError, UserCodeError) as error:
-                return Plan("serial", traced=False, reason=f"as one program: {error}")
-            seconds[traced] = timed.start + timed.step * steps
+                timed = self._timed(partial(FusedPopulation, self._program, at_once, train, {}, traced))
+            except Exception as error:
+                if not isinstance(error, CannotFuseError | UserCodeError) and not ran_out_of_memory(error):
+                    raise
+                return _one_by_one(f"as one program: {error}")
+            seconds[traced] = groups * (timed.start + timed.step * steps)
         traced = seconds[True] < seconds[False]
         ratio = serial / seconds[traced]
         if ratio < _GAIN and not forced:
-            slower = f"measured, one program is {ratio:.2g} times as fast as one by one"
-            return Plan("serial", traced=False, reason=slower)
+            return _one_by_one(f"one program was measured to be {ratio:.2g} times as fast")
         how = "recorded and played" if traced else "one program"
         return Plan("fused", traced, f"{how}, measured {ratio:.2g} times as fast as one by one")
+
+    def _most_fused(self, members: Sequence[Member], train: Batches) -> int:
+        batch = train.head(1, members[0].order)[0]
+        most = min(len(members), fitting(self._program, batch))
+        return min(most, self._settings.members or most)
 
     def _timed(self, build: Callable[[], Population]) -> _Timed:
         """Time a population's start and its steps; of the steps the median of a few."""
@@ -203,13 +227,18 @@ class Planner:
     # --- what is remembered ---------------------------------------------------------------------------------------
 
     def _known(self) -> dict[str, Any]:
-        plans = {str(members): asdict(plan) for members, plan in self._plans.items()}
-        return {"refused": self._refused, "plans": plans}
+        return {key: asdict(plan) for key, plan in self._plans.items()}
 
     def _recall(self, known: Mapping[str, Any]) -> None:
-        try:
-            self._plans = {int(members): Plan(**plan) for members, plan in known.get("plans", {}).items()}
-            self._refused = known.get("refused")
-        except (TypeError, ValueError, AttributeError):  # of another version
+        if self._settings.execution != "auto":
             return
-        self._trusted = bool(self._plans) and self._refused is None
+        try:
+            self._plans = {key: Plan(**plan) for key, plan in known.items()}
+        except (TypeError, AttributeError):  # of another version
+            return
+        fused = (key for key, plan in self._plans.items() if plan.execution == "fused")
+        self._trusted = {key.endswith(_SEVERAL) for key in fused}
+
+
+def _one_by_one(reason: str) -> Plan:
+    return Plan("serial", traced=False, reason=reason)

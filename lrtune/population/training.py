@@ -83,6 +83,7 @@ def train_members(
     waiting = deque(members[start : start + size] for start in range(0, len(members), size))
     while waiting:
         group = list(waiting.popleft())
+        population: Population | None = None
         try:
             population = planner.population(group, data.train, splits, steps)
             for run in _train_group(population, list(splits), per_epoch, epochs, on_steps):
@@ -91,6 +92,7 @@ def train_members(
         except Exception as error:
             if len(group) < 2 or not ran_out_of_memory(error):
                 raise
+            del population  # whose memory the halves need
             half = len(group) // 2
             waiting.extendleft((group[half:], group[:half]))
             planner.note(f"out of memory: training {half} members at a time")

@@ -34,6 +34,7 @@ from lrtune.probes.data.order import order
 from lrtune.probes.data.reach import reach
 from lrtune.probes.data.target_shapes import own_misfit
 from lrtune.probes.data.target_values import answers, target_sameness, target_scale
+from lrtune.probes.losses.batch_lengths import batch_lengths
 from lrtune.probes.losses.error_weights import error_weights
 from lrtune.probes.losses.label_weights import label_weights
 from lrtune.probes.losses.log_targets import log_targets
@@ -154,6 +155,7 @@ EXAMINATIONS: tuple[Examination, ...] = (
     Examination("use of the input", input_use, (behaviour_checks.input_ignored,)),
     Examination("padding instead of tokens", masked_tokens, (behaviour_checks.tokens_masked,)),
     Examination("independence of examples", dependence, (behaviour_checks.batch_mixing,), wiring=True),
+    Examination("lengths over the batch", batch_lengths, (behaviour_checks.divided_over_batch,), wiring=True),
     Examination("equal answers", determinism, (behaviour_checks.nondeterministic_model,)),
     Examination("modes", mode_gap, (behaviour_checks.train_eval_gap,)),
 )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from lrtune.checks import learning_rate as checks
 from lrtune.checks.grid import trial_failed
-from lrtune.probes.learning.candidates import rates_to_probe
+from lrtune.probes.learning.candidates import SPACING, rates_to_probe
 from lrtune.probes.learning.constant_rates import FIRST_STEPS, STEPS, RateProbes
 from lrtune.probes.learning.momentum import momentum_of
 from lrtune.probes.learning.peer_rules import PEER_RULES, peer_suggestions
-from lrtune.probes.learning.probe_reading import largest_stable, read_probes
+from lrtune.probes.learning.probe_reading import any_fell, largest_stable, lowest_diverged, read_probes
+from lrtune.probes.learning.reading import Reading
 from lrtune.probes.learning.sweep import (
     VALLEY,
     geometric_median,
@@ -27,7 +29,6 @@ from lrtune.steps.trials import rounded
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lrtune.probes.learning.reading import Reading
     from lrtune.probes.learning.sweep import Sweep
     from lrtune.results import Finding
     from lrtune.steps.context import Context
@@ -61,7 +62,7 @@ def find_lr(context: Context) -> StepResult:
         # So many that three of them can go on.
         count = min(_MOST, max(_FEWEST, (budget - 3 * (STEPS - FIRST_STEPS)) // FIRST_STEPS))
         candidates = rates_to_probe(sweeps, count)
-        probes = probe(context, candidates, swept.initial, budget)
+        probes = probe(context, candidates, swept.initial(candidates.rates[-1]), budget)
         reading = read_probes(probes, candidates.highest)
     return _Judgement(context, swept, sweeps, probes, reading).result()
 
@@ -101,7 +102,7 @@ class _Judgement:
     def _hopeless(self) -> Sequence[Finding | None]:
         return (
             checks.diverges_everywhere(self._sweeps),
-            checks.no_descent(self._sweeps, self._mean, self._reading),
+            checks.no_descent(self._sweeps, self._mean, self._reading, any_fell(self._probes)),
         )
 
     def _doubts(self) -> Sequence[Finding | None]:
@@ -118,8 +119,11 @@ class _Judgement:
         return [rate for sweep in self._sweeps if (rate := sweep.along(VALLEY)) is not None]
 
     def _summary(self) -> dict[str, Any]:
+        raised = {name for name, _ in self._swept.failures}
         diverged = [
-            float(sweep.rates[sweep.diverged]) for sweep in self._sweeps if sweep.diverged is not None
+            float(sweep.rates[sweep.diverged])
+            for sweep, seed in zip(self._sweeps, self._swept.losses, strict=True)
+            if sweep.diverged is not None and f"seed {seed}" not in raised
         ]
         return {
             "suggestion": None,
@@ -135,16 +139,26 @@ class _Judgement:
 
     def _suggested(self) -> dict[str, Any]:
         """Return suggestion, interval and confidence; of the sweeps' valley where the probes show nothing."""
-        found = self._reading or self._valley
-        assert found is not None, "neither sweeps nor probes descend"
+        found = self._reading or self._unconfirmed()
         momentum = momentum_of(self._context.program, found.suggestion, self._context.config.seed)
         return {
             "suggestion": rounded(found.suggestion),
             "low": rounded(found.low),
-            "high": rounded(found.high),
+            "high": rounded(
+                max(found.suggestion, min(found.high, largest_stable(self._probes) or found.high))
+            ),
             "confidence": checks.confidence(self._valleys(), self._sweeps, self._reading),
             "effective": rounded(found.suggestion / (1 - momentum)) if momentum else None,
         }
+
+    def _unconfirmed(self) -> Reading:
+        """Return the sweeps' valley, below every rate at which training was seen to diverge."""
+        assert self._valley is not None, "neither sweeps nor probes descend"
+        diverged = lowest_diverged(self._probes)
+        if diverged is None or self._valley.suggestion < diverged / SPACING:
+            return self._valley
+        most = diverged / SPACING
+        return Reading(most, min(self._valley.low, most / SPACING), most, math.nan)
 
     def _peers(self) -> dict[str, float | None]:
         """Return what other tools' rules say of the same sweeps, the median over seeds."""

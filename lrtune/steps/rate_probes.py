@@ -11,6 +11,7 @@ import math
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from lrtune.checks.grid import has_exploded
 from lrtune.data.batches import FixedBatches
 from lrtune.errors import UserCodeError
 from lrtune.population.protocol import Member
@@ -91,14 +92,26 @@ class _Probing:
         """Take the first steps at some rates."""
         config = self._context.config
         members = [Member(rate, config.find_lr.weight_decay, config.seed, config.seed) for rate in rates]
-        population = self._context.planner.population(members, self._context.data.train, self._splits, STEPS)
+        population = self._population(members)
         if not self.probes.tried:
-            self.probes.initial |= {
-                split: float(population.evaluate(split).loss[0]) for split in self._splits
-            }
+            before = self._evaluated(population)
+            if not all(
+                map(math.isfinite, before.values())
+            ):  # the validation data's fault: every rate would fail
+                self._splits = _training_examples(self._context)
+                population = self._population(members)
+                before = self._evaluated(population)
+            self.probes.initial |= before
         self.probes.tried = sorted([*self.probes.tried, *map(ProbedRate, rates)], key=lambda one: one.rate)
         self._populations.append(population)
         self._advance(population, FIRST_STEPS, bar)
+
+    def _population(self, members: Sequence[Member]) -> Population:
+        return self._context.planner.population(members, self._context.data.train, self._splits, STEPS)
+
+    def _evaluated(self, population: Population) -> dict[str, float]:
+        """Return the first member's losses on the fixed examples."""
+        return {split: float(population.evaluate(split).loss[0]) for split in self._splits}
 
     def go_on(self, rates: Sequence[float], bar: Bar) -> None:
         """Take the other steps at some rates, and let go of the rest."""
@@ -121,12 +134,20 @@ class _Probing:
         evaluations = {split: population.evaluate(split).loss.tolist() for split in self._splits}
         for at, one in enumerate(tried):
             measured = {split: losses[at] for split, losses in evaluations.items()}
-            one.diverged = not all(map(math.isfinite, [*rows[at], *measured.values()]))
+            finite = all(map(math.isfinite, [*rows[at], *measured.values()]))
+            one.diverged = not finite or self._has_exploded(one, measured)
             one.losses += [loss for loss in rows[at] if math.isfinite(loss)]
             if not one.diverged:
                 one.measure(measured)
         self._failed(tried, population.failures)
         population.keep([at for at, one in enumerate(tried) if not one.diverged])
+
+    def _has_exploded(self, one: ProbedRate, measured: dict[str, float]) -> bool:
+        """Whether a finite loss has left where it began by far, as the grids judge it."""
+        return any(
+            has_exploded(self.probes.initial[split], loss, min(loss, one.last.get(split, loss)))
+            for split, loss in measured.items()
+        )
 
     def _failed(self, tried: Sequence[ProbedRate], failures: Sequence[Exception | None]) -> None:
         """Note what the user's code raised; a rate at which it does counts as diverged."""
@@ -141,5 +162,10 @@ class _Probing:
 def _splits(context: Context) -> dict[str, Batches]:
     """Return the fixed examples: validation data where there are any, since that is what the grids rank by."""
     data = context.data
-    name, batches = ("train", data.train) if data.val is None else ("val", data.val)
-    return {name: FixedBatches(batches.subset(_EXAMPLES, data.seed))}
+    if data.val is None:
+        return _training_examples(context)
+    return {"val": FixedBatches(data.val.subset(_EXAMPLES, data.seed))}
+
+
+def _training_examples(context: Context) -> dict[str, Batches]:
+    return {"train": FixedBatches(context.data.train.subset(_EXAMPLES, context.data.seed))}

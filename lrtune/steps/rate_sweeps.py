@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _PRETRAINED_DECADES = 2  # lower: fine-tuning takes rates that training from scratch does not
 _BEYOND_DECADES = 3  # above `find_lr.max`, where no sweep has diverged up to there
 _START_SHARE = 0.1  # of the steps
+_STILL = 1000  # times lower a rate moves next to nothing in these few steps
 _BLOCK = 10  # steps between looks at who has diverged
 
 
@@ -45,11 +46,10 @@ class RateSweeps:
         """All rates that were to be swept, `[steps]`."""
         return self.asked + self.higher
 
-    @property
-    def initial(self) -> float:
-        """Mean loss before anything moves: over the first steps of every sweep, at the lowest rates."""
-        first = max(1, round(_START_SHARE * len(self.asked)))
-        return statistics.fmean(loss for row in self.losses.values() for loss in row[:first])
+    def initial(self, highest: float) -> float:
+        """Return the mean loss before anything moves: of every sweep at rates far below the highest of interest."""
+        first = sum(rate <= highest / _STILL for rate in self.asked[: round(_START_SHARE * len(self.asked))])
+        return statistics.fmean(loss for row in self.losses.values() for loss in row[: max(first, 1)])
 
     @property
     def gradient_steps(self) -> int:
@@ -114,12 +114,14 @@ class _Sweeping:
 
     def run(self, steps: int, bar: Bar) -> None:
         """Take up to `steps` more steps, fewer when every sweep ends."""
-        for start in range(0, steps, _BLOCK):
-            block = min(_BLOCK, steps - start)
+        left = steps
+        while left and self._population.members:
+            block = min(
+                _BLOCK if self._done else 1, left
+            )  # the very first alone: it tells whose fault a failure is
             self._advance(block)
-            if not self._population.members:
-                return
             bar.advance(block)
+            left -= block
 
     def _advance(self, steps: int) -> None:
         """Take some steps and let go of the sweeps that have ended."""

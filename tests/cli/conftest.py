@@ -56,6 +56,7 @@ overfit: {batches: 1, steps: 300}
 find_lr: {steps: 40, repeats: 2}
 coarse: {weight_decay: [0, 1.0e-4], epochs: 1}
 refine: {trials: 3, epochs: 1, seeds: 2, sampler: random}
+population: {execution: serial}
 """
 
 

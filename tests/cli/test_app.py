@@ -122,7 +122,6 @@ def test_the_starter_says_the_defaults(project: Project) -> None:
     written = yaml.safe_load((project.folder / "lrtune.yaml").read_text())
     defaults = lrtune.Config().model_dump()
     own = ("task", "args", "run_dir")
-    assert written["find_lr"].pop("max") > defaults["find_lr"].pop("max")
     assert {key: value for key, value in written.items() if key not in own} == {
         key: value for key, value in defaults.items() if key not in own
     }

@@ -35,6 +35,7 @@ task: slow.py:make
 device: cpu
 batch_size: 16
 run_dir: out
+population: {execution: serial}
 coarse: {lr: [0.1], weight_decay: [0, 1e-12, 2e-12, 3e-12, 4e-12, 5e-12, 6e-12, 7e-12, 8e-12, 9e-12], epochs: 1}
 refine: {trials: 8, epochs: 1, seeds: 1, sampler: random}
 """

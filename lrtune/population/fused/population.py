@@ -17,6 +17,7 @@ from lrtune.population.fused.merging import merged
 from lrtune.population.fused.optimizer import optimizer_on_rows
 from lrtune.population.fused.stack import Stack
 from lrtune.population.protocol import Evaluation
+from lrtune.population.row_optimizers import InstanceRows
 from lrtune.random_state import RandomStream
 
 if TYPE_CHECKING:
@@ -76,7 +77,9 @@ class FusedPopulation:
 
     @property
     def failures(self) -> tuple[Exception | None, ...]:
-        """None for each: code that raises for one member's numbers cannot be fused."""
+        """What a member's own optimizer raised; a forward pass that raises for one member's numbers is not fused."""
+        if isinstance(self._optimizer, InstanceRows):
+            return self._optimizer.failures
         return (None,) * len(self._members)
 
     def advance(self, steps: int) -> torch.Tensor:
@@ -89,6 +92,8 @@ class FusedPopulation:
                 block = self._block(steps - done)
                 losses[:, done : done + len(block)] = self._train(block)
                 done += len(block)
+        if self._members and all(self.failures):
+            raise next(failure for failure in self.failures if failure is not None)
         return losses
 
     def _train(self, block: list[list[Any]]) -> torch.Tensor:
@@ -101,7 +106,8 @@ class FusedPopulation:
             decays = [member.weight_decay for member in self._members]
             self._optimizer.step(gradients, rates, decays)
             self._steps_done += 1
-            rows.append(found)
+            failed = torch.tensor([failure is not None for failure in self.failures], device=found.device)
+            rows.append(found.masked_fill(failed, math.nan) if any(self.failures) else found)
         losses = torch.stack(rows, 1).cpu().double()
         for row in range(len(self._members)):
             lost = torch.nonzero(~torch.isfinite(losses[row])).flatten()

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils.data import WeightedRandomSampler
 
 from lrtune.data.nest import example_count
+from lrtune.probes.data.drawn_shares import dataset_counts, weighted_sampler
 from lrtune.probes.data.target_values import tensors_or_none
 from lrtune.probes.data.token_padding import CountedPadding, counted_padding
 from lrtune.probes.losses.class_weighing import Weighing, read_weights, weighings
@@ -29,6 +29,8 @@ class Labels:
         compensated: Whether the loss was given class weights, or the loader draws with weights.
         groups: Classes that the loss weighs, as its gradient says.
         padding: What fills up rows of tokens and counts.
+        dataset: Examples of each class in the dataset from which the batches are drawn with weights; empty where they
+            are not, or where the batches are balanced.
     """
 
     counts: dict[int, int]
@@ -36,6 +38,7 @@ class Labels:
     compensated: bool = False
     groups: tuple[Weighing, ...] = ()
     padding: CountedPadding | None = None
+    dataset: dict[int, int] = field(default_factory=dict)
 
 
 def label_counts(sample: Sample) -> Labels | None:
@@ -66,10 +69,9 @@ def _own_counts(sample: Sample) -> Labels | None:
     labels = labels.long()
     labels = labels[labels != ignored_index(task.loss)]
     values, counts = torch.unique(labels, return_counts=True)
-    sampler = getattr(task.train, "sampler", None)
-    compensated = weighs_classes(task.loss) or isinstance(sampler, WeightedRandomSampler)
+    compensated = weighs_classes(task.loss) or weighted_sampler(task.train) is not None
     table = dict(zip(values.tolist(), counts.tolist(), strict=True))
-    return Labels(table, _weights(sample, table), compensated)
+    return Labels(table, _weights(sample, table), compensated, dataset=dataset_counts(sample, table))
 
 
 def _one_each(target: torch.Tensor, batch: Any) -> bool:

@@ -39,7 +39,7 @@ class ProbedRate:
         rate: The learning rate.
         losses: Minibatch losses, `[steps]`.
         measured: By steps taken, the loss on the fixed examples (by the split's name) and of the recent minibatches.
-        diverged: Whether any loss was not finite, or the user's code raised.
+        diverged: Whether a loss was not finite or far above where it began, or the user's code raised.
     """
 
     rate: float

@@ -100,6 +100,22 @@ def largest_stable(probes: RateProbes) -> float | None:
     return max((one.rate for one in probes.tried if _has_held(one, probes)), default=None)
 
 
+def lowest_diverged(probes: RateProbes) -> float | None:
+    """Return the lowest rate at which training diverged, None where none did."""
+    return min((one.rate for one in probes.tried if one.diverged), default=None)
+
+
+def any_fell(probes: RateProbes) -> bool:
+    """Return whether the loss on the fixed examples fell at any rate, by however little; True where none was tried."""
+    fixed = [name for name in probes.initial if name != RECENT]
+    falls = [
+        probes.initial[name] - one.last.get(name, math.inf) > _LEAST_FALL * abs(probes.initial[name])
+        for one in probes.tried
+        for name in fixed
+    ]
+    return any(falls) or not falls
+
+
 def _has_held(one: ProbedRate, probes: RateProbes) -> bool:
     return (
         not one.diverged
@@ -109,12 +125,12 @@ def _has_held(one: ProbedRate, probes: RateProbes) -> bool:
 
 
 def _noise(probes: RateProbes, one: ProbedRate) -> float:
-    """Return the standard error of a rate's recent minibatch losses, as a share of their fall."""
+    """Return the standard error of a rate's recent minibatch losses around their trend, as a share of their fall."""
     recent = np.array(one.losses[-RECENT_STEPS:])
     initial = probes.initial[RECENT]
     fall = initial - float(recent.mean())
-    return (
-        float(recent.std(ddof=1) / math.sqrt(len(recent)) / fall)
-        if fall > _LEAST_FALL * abs(initial)
-        else math.inf
-    )
+    if not fall > _LEAST_FALL * abs(initial):
+        return math.inf
+    steps = np.arange(len(recent))
+    scatter = recent - np.polyval(np.polyfit(steps, recent, 1), steps)
+    return float(scatter.std(ddof=2) / math.sqrt(len(recent)) / fall)

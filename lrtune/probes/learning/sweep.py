@@ -39,6 +39,7 @@ DIVERGENCE_MULTIPLES = 12.0  # likewise for a rise: sweeps are looked at again a
 _FEWEST_STEPS = 20  # before a noise can be estimated
 # Of the initial loss: below it a sweep is flat, even one that begins without noise (a full batch, a head of zeros).
 _LEAST_CHANGE = 1e-4
+_CEILING = 3.0  # falls of the loss above where it began; a divergence is one
 _BOTTOM_SHARE = 0.02  # of the drop
 _MAD_TO_STD = 1.4826  # for normally distributed noise
 
@@ -103,9 +104,10 @@ def read_sweep(rates: Sequence[float], losses: Sequence[float]) -> Sweep:
     ended = len(raw) if len(raw) < len(grid) else None
     if raw.size == 0:
         return Sweep(grid, raw, math.nan, math.nan, None, 0, 0)
-    smoothed, noise = smooth(grid[: len(raw)], raw)
     count = max(_START_STEPS, round(_START_SHARE * len(grid)))
     initial = float(np.median(raw[:count]))
+    _, noise = smooth(grid[: len(raw)], raw)
+    smoothed, _ = smooth(grid[: len(raw)], _without_explosion(raw, initial))
     diverged = _divergence(smoothed, initial, noise)
     diverged = ended if diverged is None else diverged
     lowest = _lowest(smoothed[: diverged or len(smoothed)], initial)
@@ -116,6 +118,12 @@ def read_sweep(rates: Sequence[float], losses: Sequence[float]) -> Sweep:
         else None
     )
     return Sweep(grid, smoothed, initial, noise, start, lowest, diverged)
+
+
+def _without_explosion(losses: Floats, initial: float) -> Floats:
+    """Return losses cut off well above all that is judged: of 1e30 a kernel's far tail is an explosion by itself."""
+    least = max(DIVERGENCE_MULTIPLES * _noise(losses), _LEAST_CHANGE * abs(initial))
+    return np.minimum(losses, initial + _CEILING * max(initial - float(losses.min()), least))
 
 
 def least_drop(initial: float, noise: float) -> float:

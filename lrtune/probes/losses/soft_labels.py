@@ -56,16 +56,14 @@ class _Watch(TorchFunctionMode):
         if func is F.cross_entropy:
             output = args[0] if args else named.get("input")
             target = args[1] if len(args) > 1 else named.get("target")
-            if _are_probabilities(output, target):
+            if target is not None and _are_probabilities(output, target):
                 self.targets.append(target.detach())
         return func(*args, **named)
 
 
 def _are_probabilities(output: Any, target: Any) -> bool:
     tensors = isinstance(output, torch.Tensor) and isinstance(target, torch.Tensor)
-    return bool(
-        tensors and target.is_floating_point() and target.shape == output.shape and target.numel()
-    )
+    return bool(tensors and target.is_floating_point() and target.shape == output.shape and target.numel())
 
 
 def soft_labels(sample: Sample) -> SoftLabels | None:
@@ -85,7 +83,10 @@ def soft_labels(sample: Sample) -> SoftLabels | None:
 
 def _is_source(given: torch.Tensor, target: torch.Tensor) -> bool:
     """Say whether the model's input holds what the target holds, or a part of it."""
-    return given.shape == target.shape and not bool(((given != 0) & (target == 0)).any())
+    if given.shape != target.shape:
+        return False
+    absent = target == 0
+    return not bool((given != 0)[absent].any()) if bool(absent.any()) else torch.equal(given, target)
 
 
 def _measured(target: torch.Tensor) -> SoftLabels:

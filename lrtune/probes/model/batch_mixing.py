@@ -43,6 +43,7 @@ class BatchMixing:
         graphs: Whether the examples are graphs side by side, of which `example` was changed instead.
         edges: How many edges all join nodes of the first graphs, None where they do not.
         by_place: Whether examples were put in another order instead; `share` is then in units of their distance.
+        hidden: Whether it shows in a module alone, whose change is then given: the output depends on no input at all.
     """
 
     share: float
@@ -55,6 +56,7 @@ class BatchMixing:
     graphs: bool = False
     edges: int | None = None
     by_place: bool = False
+    hidden: bool = False
 
 
 def batch_mixing(sample: Sample) -> BatchMixing | None:
@@ -72,7 +74,7 @@ def batch_mixing(sample: Sample) -> BatchMixing | None:
         columns = _mixing(sample, model, batch, 1)
         if columns is None or columns[0] <= _LEAST:
             return None  # the second dimension is independent: that is where the examples are
-    one, other, _ = _variants(batch, 0)
+    one, other, _ = variants(batch, 0)
     place = first_mixing(sample, model, (one, other), [seen[3]], example_count(batch))
     return _told(sample, seen, batch, place)
 
@@ -97,9 +99,7 @@ def _of_graphs(sample: Sample) -> BatchMixing | None:
 def _told(
     sample: Sample, seen: tuple[float, float, float, int], batch: Any, place: Place | None
 ) -> BatchMixing:
-    share, relative, resolution, example = seen
-    told = share, relative, resolution, example, example_count(batch), place
-    return BatchMixing(*told, type(sample.awake).__name__)
+    return BatchMixing(*seen, example_count(batch), place, type(sample.awake).__name__)
 
 
 def exchangeable(sample: Sample, batch: Any) -> bool:
@@ -135,7 +135,7 @@ def may_be_time_first(batch: Any) -> bool:
     return all(len(shape) >= 2 and shape[:2] == shapes[0][:2] for shape in shapes) and shapes[0][1] > 1
 
 
-def _variants(batch: Any, dimension: int) -> tuple[Any, Any, list[int]]:
+def variants(batch: Any, dimension: int) -> tuple[Any, Any, list[int]]:
     """Return two batches that share the examples of the given numbers and no other."""
     count = next(one.shape[dimension] for one in _with_rows(batch) if one.ndim > dimension)
     # Neither the first nor the last, which are what a wrong index as a rule takes for everyone.
@@ -152,7 +152,7 @@ def _mixing(
     sample: Sample, model: nn.Module, batch: Any, dimension: int
 ) -> tuple[float, float, float, int] | None:
     """Return share, relative change, resolution and example of the call that mixes most."""
-    one, other, _ = _variants(batch, dimension)
+    one, other, _ = variants(batch, dimension)
     # The model's own outputs: what a step makes of them may mix on purpose.
     (_, first), (_, second) = recorded(sample, model, one), recorded(sample, model, other)
     found = (_between(a, b, dimension) for a, b in zip(first, second, strict=False))
@@ -217,7 +217,7 @@ def layouts(output: torch.Tensor, count: int, dimension: int) -> list[torch.Tens
 
 def _noisy(sample: Sample, model: nn.Module, batch: Any, relative: float) -> bool:
     """Say whether the same batch twice differs about as much."""
-    one, _, _ = _variants(batch, 0)
+    one, _, _ = variants(batch, 0)
     (_, first), (_, second) = recorded(sample, model, one), recorded(sample, model, one)
     for a, b in zip(first, second, strict=False):
         if a.output is not None and b.output is not None and a.output.shape == b.output.shape:

@@ -10,7 +10,7 @@ from torch import nn
 
 from lrtune.data.nest import tensors_of
 from lrtune.probes.model.hooks import hooked
-from lrtune.probes.model.model_calls import plain_attention, with_rows
+from lrtune.probes.model.model_calls import plain_attention, root_mean_square, with_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,11 +29,13 @@ class Place:
         name: As `named_modules` has it.
         kind: Its class.
         batch_second: Whether it is one of torch's own that takes the batch as its second dimension.
+        change: Of its output, in units of the output's size.
     """
 
     name: str
     kind: str
     batch_second: bool
+    change: float = 0.0
 
 
 def first_mixing(
@@ -52,7 +54,8 @@ def first_mixing(
     for (name, one), (same_name, other) in zip(*noted, strict=False):
         if name == same_name and _mixes(one, other):
             module = model.get_submodule(name)
-            return Place(name, type(module).__name__, getattr(module, "batch_first", None) is False)
+            second = getattr(module, "batch_first", None) is False
+            return Place(name, type(module).__name__, second, _change(one[1], other[1]))
     return None
 
 
@@ -75,6 +78,11 @@ def _rows(
 def _mixes(one: _Rows, other: _Rows) -> bool:
     given = zip(one[0], other[0], strict=False)
     return all(_close(a, b) for a, b in given) and not _close(one[1], other[1])
+
+
+def _change(one: torch.Tensor, other: torch.Tensor) -> float:
+    size = root_mean_square(one)
+    return root_mean_square(one - other) / size if size else 1.0
 
 
 def _close(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -20,6 +20,7 @@ from lrtune.probes.model.batch_mixing import (
     one_output_each,
     still,
 )
+from lrtune.probes.model.hidden_mixing import hidden_mixing
 from lrtune.probes.model.model_calls import Call, chosen, listening, plain_attention, root_mean_square
 
 if TYPE_CHECKING:
@@ -34,11 +35,15 @@ _LEAST = 1e-5  # share below which nothing is looked at further: rounding in a d
 
 
 def dependence(sample: Sample) -> BatchMixing | None:
-    """Measure what other examples do to an output, and where they do nothing, what its place does."""
+    """Measure what other examples do to an output, and where they do nothing, what its place does.
+
+    Where no input does anything to the output, what happens inside is looked at.
+    """
     seen = batch_mixing(sample)
     if seen is not None and seen.share > _LEAST:
         return seen
-    return place_in_batch(sample) or seen
+    hidden = None if seen is None or seen.graphs else hidden_mixing(sample)
+    return hidden or place_in_batch(sample) or seen
 
 
 def place_in_batch(sample: Sample) -> BatchMixing | None:
