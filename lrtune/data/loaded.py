@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    default_collate,
+)
 
 from lrtune.data.batches import Batches
 from lrtune.data.nest import example_count, to_device
 from lrtune.data.resident import shuffled
-from lrtune.errors import TaskError, user_code
+from lrtune.errors import LrtuneError, TaskError, user_code
 from lrtune.random_state import RandomStream, mixed
 
 if TYPE_CHECKING:
@@ -20,6 +28,7 @@ if TYPE_CHECKING:
 _EVALUATION = 2**31  # an epoch number that no training reaches: evaluations read under a seed of their own
 _LONGEST = 100_000  # batches of a pass that says no length: far past any epoch that is worth several runs
 _END = object()
+_WHOLE = (SequentialSampler, RandomSampler)  # samplers of every index, whatever the data
 
 
 class IterableBatches(Batches):
@@ -68,6 +77,18 @@ class IterableBatches(Batches):
                 )
             yield batch
 
+    def subset(self, examples: int, seed: int) -> list[Any]:
+        """Return batches of a fixed sample: a random one, where a loader's dataset can be read by index.
+
+        The first batches of a loader that does not shuffle would hold one class: images on disk are sorted by it.
+        """
+        drawn = _at_random(self._batches, examples, seed)
+        if drawn is not None:
+            # What can only be read by the loader's own workers, or collated in another way, fails here.
+            with suppress(LrtuneError):
+                return IterableBatches(drawn, self._device, self._name).subset(examples, seed)
+        return super().subset(examples, seed)
+
     @property
     def batch_count(self) -> int | None:
         """Batches per epoch: what the re-iterable says, else what the last whole pass held."""
@@ -110,6 +131,31 @@ class DatasetBatches(Batches):
         loader: DataLoader[Any] = DataLoader(self._dataset, self._batch_size, sampler=order)
         for batch in _replayed(loader, seed, self._name):
             yield _moved(batch, self._device, self._name)
+
+
+def _at_random(batches: Any, examples: int, seed: int) -> DataLoader[Any] | None:
+    """Return a loader of randomly drawn examples, whole batches of them; None where they have no indices."""
+    if not isinstance(batches, DataLoader) or not _reads_by_index(batches):
+        return None
+    size = batches.batch_size
+    assert size is not None
+    order = shuffled(len(batches.dataset), seed, 0)[: -(-examples // size) * size].tolist()  # type: ignore[arg-type]
+    return DataLoader(
+        batches.dataset, size, sampler=order, collate_fn=batches.collate_fn, drop_last=batches.drop_last
+    )
+
+
+def _reads_by_index(loader: DataLoader[Any]) -> bool:
+    """Say whether a loader reads its whole dataset by index, an example at a time and in torch's own ways."""
+    made = (type(loader).__iter__, type(loader)._get_iterator)
+    if made != (DataLoader.__iter__, DataLoader._get_iterator) or loader.batch_size is None:
+        return False  # a None is a batch_sampler of the user's, or a dataset of batches
+    dataset: Any = loader.dataset
+    sampler: Any = loader.sampler
+    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
+        return False
+    usual = type(sampler) in _WHOLE and type(loader.batch_sampler) is BatchSampler
+    return usual and len(sampler.data_source) == len(dataset)
 
 
 def _moved(batch: Any, device: torch.device, name: str) -> Any:

@@ -45,9 +45,7 @@ class KeptTensors:
 @contextmanager
 def outside_kept(task: Task) -> Iterator[None]:
     """Give the modules behind a task's loss, step and metrics back their values, gradients and modes afterwards."""
-    functions = (task.loss, task.step, *task.metrics.values())
-    found = chain.from_iterable(modules_of(function) for function in functions if function is not None)
-    modules = list({id(part): part for module in found for part in module.modules()}.values())
+    modules = modules_behind(task)
     modes = [(module, module.training) for module in modules]
     tensors = chain.from_iterable(
         chain(one.parameters(recurse=False), one.buffers(recurse=False)) for one in modules
@@ -60,6 +58,13 @@ def outside_kept(task: Task) -> Iterator[None]:
         kept.put_back()
         for module, mode in modes:
             module.training = mode
+
+
+def modules_behind(task: Task) -> list[nn.Module]:
+    """Return the modules behind a task's loss, step and metrics, each of their parts once."""
+    functions = (task.loss, task.step, *task.metrics.values())
+    found = chain.from_iterable(modules_of(function) for function in functions if function is not None)
+    return list({id(part): part for module in found for part in module.modules()}.values())
 
 
 def modules_of(function: Any) -> Iterator[nn.Module]:

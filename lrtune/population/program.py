@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import torch
 
 from lrtune.errors import TaskError, user_code
 from lrtune.population.forward import dry_run
+from lrtune.population.group_rates import fixed_groups
 from lrtune.population.lazy import has_lazy_layers, materialise
 from lrtune.population.placement import placed
 from lrtune.random_state import preserved
@@ -91,6 +93,11 @@ class Program:
                 "each needs a number under 'lr', which is what lrtune sets"
             )
         return optimizer
+
+    @cached_property
+    def fixed_groups(self) -> frozenset[int]:
+        """The positions of the optimizer's groups that have rates of their own, whatever the learning rate."""
+        return frozenset() if self.plain else fixed_groups(self)
 
     def check_models_are_fresh(self) -> None:
         """Refuse a task whose `model` hands out the same module, or the same parameters, at each call.

@@ -13,6 +13,8 @@ from lrtune.data.nest import byte_count
 from lrtune.errors import TaskError, UserCodeError, user_code
 from lrtune.population.evaluation import evaluate_model
 from lrtune.population.forward import run_batch
+from lrtune.population.group_rates import GroupRates
+from lrtune.population.own_outside import Outside, OwnOutside
 from lrtune.population.protocol import Evaluation
 from lrtune.random_state import RandomStream
 
@@ -40,7 +42,8 @@ class SerialPopulation:
             loss(model(input), target).backward()
             optimizer.step()
 
-    because each member draws from a random stream of its own and the data from theirs.
+    because each member draws from a random stream of its own and the data from theirs, and finds behind the task's
+    functions (a loss with a running scale) what it left there itself.
 
     Args:
         program: Model, loss and optimizer.
@@ -58,7 +61,8 @@ class SerialPopulation:
     ) -> None:
         self._program = program
         self._splits = splits
-        self._slots = [_Slot(program, member) for member in members]
+        outside = Outside(program.task)
+        self._slots = [_Slot(program, member, OwnOutside(outside)) for member in members]
         self._streams = {order: train.stream(order) for order in sorted({member.order for member in members})}
 
     @property
@@ -117,20 +121,21 @@ class SerialPopulation:
 
 
 class _Slot:
-    """One member with its model, its optimizer and its random stream."""
+    """One member with its model, its optimizer, its random stream and its state outside the model."""
 
-    def __init__(self, program: Program, member: Member) -> None:
+    def __init__(self, program: Program, member: Member, outside: OwnOutside) -> None:
         self.member = member
+        self._outside = outside
         self.failure: Exception | None = None
         self._program = program
         self._diverged = False
         self._stream = RandomStream(member.seed)
         with self._stream:
             self.model = program.build_model()
-        self._rate = member.rate_at(0)
-        self._optimizer = program.build_optimizer(self.model, self._rate, member.weight_decay)
-        # Groups may have rates of their own: what a schedule moves is their common factor.
-        self._ratios = [float(group["lr"]) / self._rate for group in self._optimizer.param_groups]
+        rate = member.rate_at(0)
+        self._optimizer = program.build_optimizer(self.model, rate, member.weight_decay)
+        fixed = program.fixed_groups if member.schedule else ()
+        self._rates = GroupRates(self._optimizer, rate, fixed)
         self._steps_done = 0
         self._synchronous = program.device.type == "cpu"
 
@@ -143,7 +148,7 @@ class _Slot:
         if self.stopped:
             return
         self.model.train()
-        with self._stream:
+        with self._stream, self._outside:
             try:
                 self._train(batches, losses)
             except UserCodeError as error:
@@ -184,7 +189,7 @@ class _Slot:
         self._diverged = not bool(finite.all())
 
     def _step(self, batch: Any) -> torch.Tensor:
-        self._set_rate(self.member.rate_at(self._steps_done))
+        self._rates.set(self.member.rate_at(self._steps_done))
         self._optimizer.zero_grad()
         loss = run_batch(self._program.task, self.model, batch).scalar
         if not loss.requires_grad:
@@ -199,17 +204,11 @@ class _Slot:
         self._steps_done += 1
         return loss.detach()
 
-    def _set_rate(self, rate: float) -> None:
-        if rate != self._rate:
-            self._rate = rate
-            for group, ratio in zip(self._optimizer.param_groups, self._ratios, strict=True):
-                group["lr"] = rate * ratio
-
     def evaluate(self, batches: Batches, training_mode: bool) -> tuple[float, dict[str, float]]:
         if self.stopped:
             return math.nan, {}
         # Dropout in training mode draws numbers: from the evaluation's stream, or evaluating would change training.
-        with RandomStream(self.member.seed):
+        with RandomStream(self.member.seed), self._outside.lent():
             try:
                 return evaluate_model(self._program.task, self.model, batches, training_mode)
             except UserCodeError as error:

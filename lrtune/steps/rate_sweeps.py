@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lrtune.errors import UserCodeError
 from lrtune.population.protocol import Member
-from lrtune.probes.learning.sweep import read_sweep, sweep_rates
+from lrtune.probes.learning.sweep import has_moved, read_sweep, sweep_rates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,19 +116,22 @@ class _Sweeping:
         """Take up to `steps` more steps, fewer when every sweep ends."""
         left = steps
         while left and self._population.members:
-            block = min(
-                _BLOCK if self._done else 1, left
-            )  # the very first alone: it tells whose fault a failure is
+            block = min(_BLOCK if self._done else 1, left)
             self._advance(block)
             bar.advance(block)
             left -= block
+
+    def _has_moved(self) -> bool:
+        """Whether the rate has done anything to any loss yet, and so may be to blame for what happens."""
+        swept = self.swept
+        return any(has_moved(read_sweep(swept.rates, losses)) for losses in swept.losses.values())
 
     def _advance(self, steps: int) -> None:
         """Take some steps and let go of the sweeps that have ended."""
         try:
             rows = self._population.advance(steps).tolist()
         except UserCodeError as error:
-            if self._done == 0:  # not the rate's fault
+            if not self._has_moved():
                 raise
             self.swept.failures += [(f"seed {member.seed}", error) for member in self._population.members]
             self._population.keep([])

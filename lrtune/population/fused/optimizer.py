@@ -43,7 +43,9 @@ def optimizer_on_rows(program: Program, stack: Stack, members: Sequence[Member])
             raise CannotFuseError("the optimizer holds parameters that are not the model's")
         return optimizer
 
-    return InstanceRows(parameters, build, [member.rate_at(0) for member in members])
+    scheduled = any(member.schedule for member in members)
+    rates = [member.rate_at(0) for member in members]
+    return InstanceRows(parameters, build, rates, program.fixed_groups if scheduled else ())
 
 
 def _with_parameters(model: torch.nn.Module, own: dict[str, torch.nn.Parameter]) -> torch.nn.Module:

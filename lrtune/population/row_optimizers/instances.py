@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from lrtune.errors import UserCodeError, user_code
+from lrtune.population.group_rates import GroupRates
 from lrtune.population.row_optimizers.base import RowOptimizer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     import torch
     from torch import Tensor
@@ -25,8 +26,8 @@ class InstanceRows(RowOptimizer):
         parameters: Each `[members, *shape]`.
         build: `(row, parameters) -> Optimizer`; the row's number tells the caller its member, whose rate and
             decay the instance starts with.
-        rates: The learning rates that `build` gives, `[members]`. Groups may have rates of their own: what a
-            step moves is their common factor.
+        rates: The learning rates that `build` gives, `[members]`. Each group keeps its multiple of them.
+        fixed: The positions of the groups that have rates of their own instead.
     """
 
     def __init__(
@@ -34,9 +35,10 @@ class InstanceRows(RowOptimizer):
         parameters: Sequence[Tensor],
         build: Callable[[int, list[nn.Parameter]], torch.optim.Optimizer],
         rates: Sequence[float],
+        fixed: Collection[int] = (),
     ) -> None:
         stacks = list(parameters)
-        self._rows = [_Row(index, stacks, build, rate) for index, rate in enumerate(rates)]
+        self._rows = [_Row(index, stacks, build, rate, fixed) for index, rate in enumerate(rates)]
 
     @property
     def failures(self) -> tuple[UserCodeError | None, ...]:
@@ -69,18 +71,18 @@ class _Row:
         stacks: list[Tensor],
         build: Callable[[int, list[nn.Parameter]], torch.optim.Optimizer],
         rate: float,
+        fixed: Collection[int],
     ) -> None:
         self.failure: UserCodeError | None = None
-        self._rate = rate
         self._places = [stack.detach()[index] for stack in stacks]
         self._parameters = [nn.Parameter(place) for place in self._places]
         self._optimizer = build(index, self._parameters)
-        self._ratios = [float(group["lr"]) / rate for group in self._optimizer.param_groups]
+        self._rates = GroupRates(self._optimizer, rate, fixed)
 
     def step(self, gradients: Sequence[Tensor | None], rate: float) -> None:
         if self.failure is not None:
             return
-        self._set_rate(rate)
+        self._rates.set(rate)
         for parameter, gradient in zip(self._parameters, gradients, strict=True):
             parameter.grad = gradient
         try:
@@ -99,9 +101,3 @@ class _Row:
         self._places = places
         for parameter, place in zip(self._parameters, places, strict=True):
             parameter.data = place
-
-    def _set_rate(self, rate: float) -> None:
-        if rate != self._rate:
-            self._rate = rate
-            for group, ratio in zip(self._optimizer.param_groups, self._ratios, strict=True):
-                group["lr"] = rate * ratio

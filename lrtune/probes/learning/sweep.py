@@ -131,6 +131,13 @@ def least_drop(initial: float, noise: float) -> float:
     return max(NOISE_MULTIPLES * noise, _LEAST_CHANGE * abs(initial))
 
 
+def has_moved(sweep: Sweep) -> bool:
+    """Return whether the smoothed loss ever left where it began by more than the noise, up or down."""
+    if sweep.smoothed.size == 0:
+        return False
+    return bool(np.abs(sweep.smoothed - sweep.initial).max() > least_drop(sweep.initial, sweep.noise))
+
+
 def smooth(rates: Floats, losses: Floats) -> tuple[Floats, float]:
     """Return the losses smoothed over log rate, `[steps]`, and the standard error of a smoothed value."""
     if len(rates) < 2:
