@@ -4,7 +4,7 @@ import contextlib
 import copy
 import math
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pytest
@@ -203,14 +203,25 @@ def check_equal(one: dict[str, Any], other: dict[str, Any]) -> None:
 
 
 class Failing:
-    """A loss that raises at one call, or from it on."""
+    """A loss that raises at one call, or from it on.
+
+    It counts the calls of all members: of what it remembers itself each member would have its own copy.
+    """
+
+    counts: ClassVar[dict[int, int]] = {}
 
     def __init__(self, call: float, error: BaseException, for_good: bool = False) -> None:
-        self.calls, self.call, self.error, self.for_good = 0, call, error, for_good
+        self.call, self.error, self.for_good = call, error, for_good
+        self.counts[id(self)] = 0
+
+    @property
+    def calls(self) -> int:
+        """How often it was called."""
+        return self.counts[id(self)]
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the loss, or raise."""
-        self.calls += 1
+        self.counts[id(self)] += 1
         if self.calls == self.call or (self.for_good and self.calls > self.call):
             raise self.error
         return F.cross_entropy(output, target)
