@@ -144,12 +144,15 @@ class _Judgement:
         return {
             "suggestion": rounded(found.suggestion),
             "low": rounded(found.low),
-            "high": rounded(
-                max(found.suggestion, min(found.high, largest_stable(self._probes) or found.high))
-            ),
+            "high": rounded(max(found.suggestion, min(found.high, self._stable_edge()))),
             "confidence": checks.confidence(self._valleys(), self._sweeps, self._reading),
             "effective": rounded(found.suggestion / (1 - momentum)) if momentum else None,
         }
+
+    def _stable_edge(self) -> float:
+        """Return where stability is thought to end: between the highest rate that held and the next one tried."""
+        held = largest_stable(self._probes)
+        return math.inf if held is None else held * math.sqrt(SPACING)
 
     def _unconfirmed(self) -> Reading:
         """Return the sweeps' valley, below every rate at which training was seen to diverge."""
