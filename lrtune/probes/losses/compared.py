@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
-from torch.overrides import TorchFunctionMode
 
 from lrtune.probes.losses.loss_behaviour import drawn_like, quiet
+from lrtune.probes.losses.loss_calls import LossCalls
 from lrtune.probes.losses.same_number import same
 
 if TYPE_CHECKING:
@@ -49,31 +49,20 @@ def sees_differences(loss: LossFunction, outcome: Outcome) -> bool:
 
 def compared(sample: Sample, model: torch.nn.Module, batch: Any) -> list[Pair]:
     """Return what torch's errors are given in a step: outputs with a gradient beside data of their shape."""
-    heard = _Errors()
-    with heard:
+    pairs: list[Pair] = []
+
+    def keep(one: Any, other: Any) -> None:
+        if _is_comparison(one, other):
+            output, target = (one, other) if one.requires_grad else (other, one)
+            pairs.append((output.detach().clone(), target.detach().clone()))
+
+    with LossCalls(_ERRORS, keep):
         sample.run(model, batch, training=True, graph=True)
-    return heard.pairs
+    return pairs
 
 
-class _Errors(TorchFunctionMode):
-    """Notes the arguments of torch's errors, in the order of the calls."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.pairs: list[Pair] = []
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        named = kwargs or {}
-        if func in _ERRORS:
-            given = dict(zip(("input", "target"), args, strict=False)) | named
-            self._note(given.get("input"), given.get("target"))
-        return func(*args, **named)
-
-    def _note(self, one: Any, other: Any) -> None:
-        tensors = isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor)
-        if not tensors or one.shape != other.shape or not one.numel() <= _MOST:
-            return
-        if one.requires_grad == other.requires_grad:
-            return  # two outputs are compared with each other, or nothing that is learnt
-        output, target = (one, other) if one.requires_grad else (other, one)
-        self.pairs.append((output.detach().clone(), target.detach().clone()))
+def _is_comparison(one: Any, other: Any) -> bool:
+    """Whether one is an output and the other data: of two outputs, or nothing that is learnt, neither is a target."""
+    tensors = isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor)
+    alike = bool(tensors and one.shape == other.shape and one.numel() <= _MOST)
+    return alike and one.requires_grad != other.requires_grad

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
-from torch.overrides import TorchFunctionMode
+
+from lrtune.probes.losses.loss_calls import LossCalls
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from lrtune.probes.sample import Sample
 
 _LOSSES: tuple[Any, ...] = (
@@ -38,32 +37,18 @@ class LogTargets:
     total: int
 
 
-class _Watch(TorchFunctionMode):
-    """Keeps the second argument of every such loss."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.targets: list[torch.Tensor] = []
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Look at a call of torch and let it pass."""
-        named = dict(kwargs or {})
-        if any(func is one for one in _LOSSES):
-            target = args[1] if len(args) > 1 else named.get("target")
-            if isinstance(target, torch.Tensor) and target.numel():
-                self.targets.append(target.detach().flatten().float())
-        return func(*args, **named)
-
-
 def log_targets(sample: Sample) -> LogTargets | None:
     """Measure the first batch; None where no such loss is called."""
-    watch = _Watch()
-    with watch:
+    targets: list[torch.Tensor] = []
+
+    def keep(_: Any, target: Any) -> None:
+        if isinstance(target, torch.Tensor) and target.numel():
+            targets.append(target.detach().flatten().float().cpu())
+
+    with LossCalls(_LOSSES, keep):
         sample.run(sample.model, sample.batches[0], training=True)
-    if not watch.targets:
+    if not targets:
         return None
-    values = torch.cat([one.cpu() for one in watch.targets])
+    values = torch.cat(targets)
     outside = int(((values < 0) | (values > 1)).sum())
     return LogTargets(float(values.min()), float(values.max()), outside, values.numel())

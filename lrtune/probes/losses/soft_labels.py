@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
-from torch.overrides import TorchFunctionMode
 
+from lrtune.probes.losses.loss_calls import LossCalls
 from lrtune.probes.model.model_calls import listening
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from lrtune.probes.model.model_calls import Call
     from lrtune.probes.sample import Sample
 
@@ -41,26 +39,6 @@ class SoftLabels:
     sums: tuple[float, float, float]
 
 
-class _Watch(TorchFunctionMode):
-    """Keeps the probabilities that every cross-entropy is given."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.targets: list[torch.Tensor] = []
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Look at a call of torch and let it pass."""
-        named = dict(kwargs or {})
-        if func is F.cross_entropy:
-            output = args[0] if args else named.get("input")
-            target = args[1] if len(args) > 1 else named.get("target")
-            if target is not None and _are_probabilities(output, target):
-                self.targets.append(target.detach())
-        return func(*args, **named)
-
-
 def _are_probabilities(output: Any, target: Any) -> bool:
     tensors = isinstance(output, torch.Tensor) and isinstance(target, torch.Tensor)
     return bool(tensors and target.is_floating_point() and target.shape == output.shape and target.numel())
@@ -72,12 +50,17 @@ def soft_labels(sample: Sample) -> SoftLabels | None:
     Left out are targets that the model was given as well: an autoencoder of baskets of items scores all items of a
     basket by one softmax, the likelihood of a multinomial (Liang et al., 2018).
     """
-    watch = _Watch()
+    targets: list[torch.Tensor] = []
     calls: list[Call] = []
-    with watch, listening(sample.model, calls):
+
+    def keep(output: Any, target: Any) -> None:
+        if _are_probabilities(output, target):
+            targets.append(target.detach())
+
+    with LossCalls((F.cross_entropy,), keep), listening(sample.model, calls):
         sample.run(sample.model, sample.batches[0], training=True)
     given = [one for call in calls for one in call.inputs]
-    told = [_measured(one) for one in watch.targets if not any(_is_source(other, one) for other in given)]
+    told = [_measured(one) for one in targets if not any(_is_source(other, one) for other in given)]
     return max(told, key=lambda one: one.several / one.rows, default=None)
 
 
