@@ -18,8 +18,8 @@ from torch.utils.data import TensorDataset
 
 import lrtune
 from lrtune.config import Config
-from lrtune.population.planner import make_population
 from lrtune.population.protocol import Member
+from lrtune.population.serial import SerialPopulation
 from lrtune.progress import Silent
 from lrtune.steps.context import open_context
 from lrtune.task_file import load_function
@@ -64,7 +64,7 @@ def data() -> TensorDataset:
 
 def sweep_seconds(context: Context, steps: int) -> float:
     """Return the time of some steps of one sweep."""
-    population = make_population(
+    population = SerialPopulation(
         context.program, [Member(RATES[0], 0.0, 0, 0, RATES)], context.data.train, {}
     )
     population.advance(2)  # the first steps make the optimizer's state
