@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,8 +10,11 @@ import torch
 from lrtune.data.nest import byte_count, example_count
 from lrtune.population.forward import measured_metrics, run_batch
 from lrtune.population.modes import in_mode
+from lrtune.population.protocol import Evaluation
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lrtune.data.batches import Batches
     from lrtune.population.forward import Outcome
     from lrtune.task import Task
@@ -74,6 +78,16 @@ class Measured:
         means = _means(self._rows, self._weights)
         loss = means.pop("loss")
         return loss, means | whole
+
+
+def gathered(rows: Sequence[tuple[float, dict[str, float]]]) -> Evaluation:
+    """Return the members' losses and metrics as one evaluation, NaN where a member lacks a metric."""
+    names = dict.fromkeys(name for _, metrics in rows for name in metrics)
+    metrics = {name: [metrics.get(name, math.nan) for _, metrics in rows] for name in names}
+    return Evaluation(
+        torch.tensor([loss for loss, _ in rows], dtype=torch.float64),
+        {name: torch.tensor(values, dtype=torch.float64) for name, values in metrics.items()},
+    )
 
 
 def _whole_metrics(task: Task, pairs: list[tuple[Any, Any]], weights: list[int]) -> dict[str, float]:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lrtune.data.nest import byte_count
 from lrtune.errors import TaskError, UserCodeError, user_code
-from lrtune.population.evaluation import evaluate_model
+from lrtune.population.blocks import next_block
+from lrtune.population.evaluation import evaluate_model, gathered
 from lrtune.population.forward import run_batch
 from lrtune.population.group_rates import GroupRates
 from lrtune.population.own_outside import Outside, OwnOutside
-from lrtune.population.protocol import Evaluation
 from lrtune.random_state import RandomStream
 
 if TYPE_CHECKING:
@@ -23,10 +21,7 @@ if TYPE_CHECKING:
 
     from lrtune.data.batches import Batches
     from lrtune.population.program import Program
-    from lrtune.population.protocol import Member, State
-
-_BLOCK_STEPS = 32  # batches that every member sees before the next: swapping random states costs per block
-_BLOCK_BYTES = 64 * 2**20
+    from lrtune.population.protocol import Evaluation, Member, State
 
 
 class SerialPopulation:
@@ -92,7 +87,7 @@ class SerialPopulation:
     def _advance_together(self, rows: list[int], stream: Iterator[Any], losses: torch.Tensor) -> None:
         done, steps = 0, losses.shape[1]
         while done < steps and not all(self._slots[row].stopped for row in rows):
-            batches = _block(stream, steps - done)
+            batches = next_block(stream, steps - done)
             for row in rows:
                 self._slots[row].train(batches, losses[row, done : done + len(batches)])
             done += len(batches)
@@ -101,14 +96,7 @@ class SerialPopulation:
         """Measure every member on a split; see `Population.evaluate`."""
         batches = self._splits[split]
         rows = [slot.evaluate(batches, training_mode) for slot in self._slots]
-        names = dict.fromkeys(name for _, metrics in rows for name in metrics)
-        return Evaluation(
-            torch.tensor([loss for loss, _ in rows], dtype=torch.float64),
-            {
-                name: torch.tensor([metrics.get(name, math.nan) for _, metrics in rows], dtype=torch.float64)
-                for name in names
-            },
-        )
+        return gathered(rows)
 
     def keep(self, members: Sequence[int]) -> None:
         """Drop all others; see `Population.keep`."""
@@ -214,17 +202,3 @@ class _Slot:
             except UserCodeError as error:
                 self.failure = error
                 return math.nan, {}
-
-
-def _block(stream: Iterator[Any], most: int) -> list[Any]:
-    """Take the next batches, as many as the block's limits allow and at least one."""
-    batches: list[Any] = []
-    held = 0
-    for batch in islice(stream, min(most, _BLOCK_STEPS)):
-        batches.append(batch)
-        held += byte_count(batch)
-        if held >= _BLOCK_BYTES:
-            break
-    if not batches:
-        raise TaskError("Task.train: gave no batch at all")
-    return batches

@@ -112,7 +112,7 @@ class _Judgement:
             checks.never_diverged(self._sweeps, asked),
             checks.best_at_range_edge(self._sweeps, self._reading, self._probes),
             checks.noisy_suggestion(self._valleys(), self._reading),
-            checks.peers_disagree(self._suggested()["suggestion"], self._rules),
+            checks.peers_disagree(rounded(self._found().suggestion), self._rules),
         )
 
     def _valleys(self) -> list[float]:
@@ -139,7 +139,7 @@ class _Judgement:
 
     def _suggested(self) -> dict[str, Any]:
         """Return suggestion, interval and confidence; of the sweeps' valley where the probes show nothing."""
-        found = self._reading or self._unconfirmed()
+        found = self._found()
         momentum = momentum_of(self._context.program, found.suggestion, self._context.config.seed)
         return {
             "suggestion": rounded(found.suggestion),
@@ -148,6 +148,9 @@ class _Judgement:
             "confidence": checks.confidence(self._valleys(), self._sweeps, self._reading),
             "effective": rounded(found.suggestion / (1 - momentum)) if momentum else None,
         }
+
+    def _found(self) -> Reading:
+        return self._reading or self._unconfirmed()
 
     def _stable_edge(self) -> float:
         """Return where stability is thought to end: between the highest rate that held and the next one tried."""

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lrtune.data.nest import byte_count
-from lrtune.errors import TaskError
-from lrtune.population.evaluation import Measured
+from lrtune.population.blocks import next_block
+from lrtune.population.evaluation import Measured, gathered
 from lrtune.population.fused.forward import outcomes
 from lrtune.population.fused.gradient import FusedGradient
 from lrtune.population.fused.merging import merged
 from lrtune.population.fused.optimizer import optimizer_on_rows
 from lrtune.population.fused.stack import Stack
-from lrtune.population.protocol import Evaluation
 from lrtune.population.row_optimizers import InstanceRows
 from lrtune.random_state import RandomStream
 
@@ -25,10 +22,7 @@ if TYPE_CHECKING:
 
     from lrtune.data.batches import Batches
     from lrtune.population.program import Program
-    from lrtune.population.protocol import Member, State
-
-_BLOCK_STEPS = 32  # between looks at the losses: on an accelerator each waits for it
-_BLOCK_BYTES = 64 * 2**20
+    from lrtune.population.protocol import Evaluation, Member, State
 
 
 class FusedPopulation:
@@ -89,14 +83,14 @@ class FusedPopulation:
         done = 0
         with self._random:
             while done < steps and not all(self._stopped):
-                block = self._block(steps - done)
+                block = next_block(zip(*self._streams.values(), strict=True), steps - done)
                 losses[:, done : done + len(block)] = self._train(block)
                 done += len(block)
         if self._members and all(self.failures):
             raise next(failure for failure in self.failures if failure is not None)
         return losses
 
-    def _train(self, block: list[list[Any]]) -> torch.Tensor:
+    def _train(self, block: list[tuple[Any, ...]]) -> torch.Tensor:
         """Take a step a batch; return the losses, float64 `[members, steps]`, NaN from a divergence on."""
         rows = []
         for batches in block:
@@ -106,8 +100,7 @@ class FusedPopulation:
             decays = [member.weight_decay for member in self._members]
             self._optimizer.step(gradients, rates, decays)
             self._steps_done += 1
-            failed = torch.tensor([failure is not None for failure in self.failures], device=found.device)
-            rows.append(found.masked_fill(failed, math.nan) if any(self.failures) else found)
+            rows.append(self._without_failed(found))
         losses = torch.stack(rows, 1).cpu().double()
         for row in range(len(self._members)):
             lost = torch.nonzero(~torch.isfinite(losses[row])).flatten()
@@ -118,20 +111,15 @@ class FusedPopulation:
                 self._stopped[row] = True
         return losses
 
-    def _block(self, most: int) -> list[list[Any]]:
-        """Take the next batches of every order, as many as the block's limits allow and at least one."""
-        block: list[list[Any]] = []
-        held = 0
-        for batches in islice(zip(*self._streams.values(), strict=True), min(most, _BLOCK_STEPS)):
-            block.append(list(batches))
-            held += byte_count(block[-1])
-            if held >= _BLOCK_BYTES:
-                break
-        if not block:
-            raise TaskError("Task.train: gave no batch at all")
-        return block
+    def _without_failed(self, losses: torch.Tensor) -> torch.Tensor:
+        """Return the losses, `[members]`, NaN where the member's optimizer has raised."""
+        failures = self.failures
+        if not any(failures):
+            return losses
+        failed = torch.tensor([failure is not None for failure in failures], device=losses.device)
+        return losses.masked_fill(failed, math.nan)
 
-    def _merged(self, batches: list[Any]) -> Any:
+    def _merged(self, batches: tuple[Any, ...]) -> Any:
         """Return one nest of each member's batch in a first dimension."""
         at = {order: index for index, order in enumerate(self._orders)}
         return merged([batches[at[member.order]] for member in self._members])
@@ -150,14 +138,7 @@ class FusedPopulation:
             (math.nan, {}) if stopped else one.result()
             for one, stopped in zip(measured, self._stopped, strict=True)
         ]
-        names = dict.fromkeys(name for _, metrics in rows for name in metrics)
-        return Evaluation(
-            torch.tensor([loss for loss, _ in rows], dtype=torch.float64),
-            {
-                name: torch.tensor([metrics.get(name, math.nan) for _, metrics in rows], dtype=torch.float64)
-                for name in names
-            },
-        )
+        return gathered(rows)
 
     def keep(self, members: Sequence[int]) -> None:
         """Drop all others; see `Population.keep`."""
