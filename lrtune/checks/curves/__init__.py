@@ -1,0 +1,1 @@
+"""Judgements of a training's curve: step 6."""
