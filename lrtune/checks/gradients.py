@@ -81,6 +81,20 @@ def nonfinite_gradient(seen: Gradients) -> Finding | None:
     return finding("nonfinite-gradient", message + f"{listed(seen.not_finite)}.", count, "0")
 
 
+def gradient_stopped(seen: GradientFlow) -> Finding | None:
+    """No rounding stands between a parameter and the loss."""
+    if not seen.steps or not seen.zero:
+        return None
+    count = len(seen.zero)
+    what = " and ".join(f"torch.{name}" for name in seen.steps)
+    message = (
+        f"The gradient of {count} parameter{'s' * (count > 1)} is exactly 0: {listed(list(seen.zero))}. On the way to "
+        f"the loss stands {what}, whose derivative is 0 everywhere."
+    )
+    fix = "Let the gradient pass straight through: x + (x.round() - x).detach()."
+    return finding("vanishing-gradient", message, 0.0, "> 0", fix)
+
+
 def vanishing_gradient(seen: GradientFlow) -> Finding | None:
     """Some of the gradient arrives at the layers next to the input, and any at all in the layers."""
     layers = seen.layers

@@ -17,6 +17,7 @@ _NAMED = 4  # columns listed in a message
 _LABELS = 0.9  # share of positions that must be compared with the same or the next token
 _OTHERS = 0.5  # and the largest share that may be the other one
 _AHEAD = 1e-3  # relative change of an output; models without a mask had 0.05 and more, causal ones exactly 0
+_SHIFT = "Shift the targets by one: inputs tokens[:, :-1], targets tokens[:, 1:]."
 _ROUNDING = 1e-5  # the same of a model that reads from left to right
 
 
@@ -29,7 +30,9 @@ def target_in_columns(seen: Leak) -> Finding | None:
     where = f" of '{seen.where}'" if seen.where else ""
     what = "last-step feature" if seen.series else "column"
     named = f"{what}{'s' * (len(seen.columns) > 1)} {listed}{where}"
-    if seen.classes:
+    if seen.constant is not None:
+        told = f"The target stands in the input: {named} is {seen.constant:.4g} for one class and for no other, in all"
+    elif seen.classes:
         told = f"The one-hot code of the target's class stands in the input ({named}), in all"
     else:
         told = f"The target stands in the input: {named} equals it up to scale and offset in all"
@@ -55,6 +58,23 @@ def target_in_tokens(seen: Causality) -> Finding | None:
             f"The model reads from left to right, and {seen.same:.0%} of its outputs are compared with the token that "
             "stands at the same position of the input, which they can copy."
         )
-        fix = "Shift the targets by one: inputs tokens[:, :-1], targets tokens[:, 1:]."
-        return finding("target-leak", message, seen.same, f"< {_LABELS:g}", fix)
+        return finding("target-leak", message, seen.same, f"< {_LABELS:g}", _SHIFT)
+    if seen.previous >= _LABELS and max(seen.same, seen.following) <= _OTHERS:
+        message = (
+            f"{seen.previous:.0%} of the model's outputs are compared with the token before that of their position, "
+            "which they have read: the targets are shifted the wrong way."
+        )
+        return finding("target-leak", message, seen.previous, f"< {_LABELS:g}", _SHIFT)
     return None
+
+
+def tokens_crossed(seen: Causality) -> Finding | None:
+    """The labels of tokens are flattened in the order of the outputs."""
+    if seen.crossed < _LABELS or max(seen.same, seen.following, seen.previous) > _OTHERS:
+        return None
+    message = (
+        f"{seen.crossed:.0%} of the labels are the next token of another sequence: outputs are flattened from [batch, "
+        "time], their targets from [time, batch], so that each is compared with a stranger's."
+    )
+    fix = "Bring both to [batch, time] before they are flattened: target.transpose(0, 1).reshape(-1)."
+    return finding("target-shape-mismatch", message, seen.crossed, "0", fix)

@@ -25,6 +25,9 @@ INPUT_WORTH = (
     1.5  # times the fall: what mismatched inputs cost; for squared error that is reached at an R² of 0.9
 )
 GAP = 0.5  # of what was learnt: how much of it evaluation mode may lose
+# Times the first loss, at least 1: densities that sharpen in a few hundred steps go to some ten times below it, while
+# a divergence of the wrong sign, which grows with an exponential, was at -1e9 after 25.
+BOTTOMLESS = 1e4
 _MOVED = 1e-3  # of the first loss: a fall below that is rounding or noise
 _EXACT = 1e-9  # accuracies are ratios of counts: equal but for rounding
 
@@ -123,15 +126,33 @@ def _unknown_text(attempt: Attempt, aim: Attainable) -> str:
 
 
 def loss_explodes(attempts: Sequence[Attempt]) -> Finding | None:
-    """Not every rate may end in NaN or infinity."""
-    if not attempts or any(attempt.diverged_at is None for attempt in attempts):
+    """Not every rate may end in NaN or infinity, and none below every number."""
+    if not attempts:
         return None
+    if any(attempt.diverged_at is None for attempt in attempts):
+        return _falls_without_bound(attempts)
     lowest = min(attempts, key=lambda attempt: attempt.learning_rate)
     message = (
         f"The loss became NaN or infinite at every rate from {lowest.learning_rate:g} to "
         f"{max(attempt.learning_rate for attempt in attempts):g}; at the lowest after {lowest.steps} steps."
     )
     return finding("loss-explodes", message, "NaN or inf", "a finite loss")
+
+
+def _falls_without_bound(attempts: Sequence[Attempt]) -> Finding | None:
+    lowest = min(attempts, key=lambda attempt: attempt.loss if attempt.diverged_at is None else math.inf)
+    bound = -BOTTOMLESS * max(abs(lowest.loss_first), 1.0)
+    if lowest.loss > bound:
+        return None
+    message = (
+        f"The loss falls without bound: from {lowest.loss_first:.4g} to {lowest.loss:.4g} in {lowest.steps} steps at "
+        f"the rate {lowest.learning_rate:g}. A loss that has no minimum cannot be trained."
+    )
+    fix = (
+        "Look for a term of the loss with the wrong sign: a divergence or a penalty is added to an error, a bonus or a "
+        "log-likelihood is subtracted from it."
+    )
+    return finding("loss-explodes", message, lowest.loss, f"> {bound:.4g}", fix)
 
 
 def has_mode_gap(attempt: Attempt, aim: Attainable) -> bool:

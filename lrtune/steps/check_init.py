@@ -30,6 +30,7 @@ from lrtune.steps.data_checks import (
     in_validation,
 )
 from lrtune.steps.examinations import EXAMINATIONS, examine
+from lrtune.steps.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 _EXAMPLES = 1024  # the standard error of a mean is then 3% of the losses' spread
 _CONFIRMATIONS = 3  # fresh models that must be as low before the first is called so
 _FEWEST_BATCHES = 4  # a standard error needs several batch means
+_LOSS_SECONDS = 3.0  # for the loss in both modes: a slow model sees fewer of the batches
+_FORWARDS = 3  # a forward and backward pass takes as long as: the backward one has two products a layer
 _GRADIENT_BATCHES = 16  # at most, in each of which a parameter must be idle before it is called unused
 
 
@@ -83,7 +86,7 @@ def _checked(context: Context) -> StepResult:
     if summary["initial_loss"] is not None:  # else nothing could be run
         _try_evaluation(context, model)
         sample = Sample(program, context.data.train, batches, config.seed)
-        examined = examine(sample, context.progress, EXAMINATIONS)
+        examined = examine(sample, context.progress, EXAMINATIONS, result.details["pass_seconds"])
         seen += [found for one in examined for found in one.findings]
         result.details["examined"] = [one.told() for one in examined]
     result.findings = cause_first(seen)
@@ -148,12 +151,14 @@ def _measured(
 ) -> StepResult:
     program, seed = context.program, context.config.seed
     with seeded(seed), in_mode(model, training=True):
+        watch = Stopwatch()
         try:
             first = run_batch(program.task, model, batches[0])
         except UserCodeError as error:
             if crashed := list(behind_the_crash(context, model, batches, error)):
                 return StepResult("check-init", crashed, summary)
             raise
+        forward = watch.seconds()
         refuse_own_backward(context.task, model)
         if wrong := loss_checks.loss_not_scalar(list(first.loss.shape)):
             return StepResult("check-init", [wrong], summary)
@@ -161,6 +166,7 @@ def _measured(
         turns = islice(cycle(batches), 1, _GRADIENT_BATCHES)
         later = (run_batch(program.task, model, batch) for batch in turns)
         reached = gradients(model, chain([first], later))
+    batches = _affordable(context, batches, forward)
     seen = initial_loss(program, model, batches, seed)
     judged = [
         gradient_checks.frozen_model(reached),
@@ -187,8 +193,22 @@ def _measured(
     told = (
         f"the task's own expectation, {given:.4g}" if given is not None else theory.text if theory else None
     )
-    details = {"batch_losses": seen.batch_losses, "expectation": told}
+    details = {
+        "batch_losses": seen.batch_losses,
+        "expectation": told,
+        "pass_seconds": round(_FORWARDS * forward, 4),
+    }
     return StepResult("check-init", [finding for finding in judged if finding], summary, details=details)
+
+
+def _affordable(context: Context, batches: Sequence[Any], forward: float) -> Sequence[Any]:
+    """Return as many of the batches as a model whose forward pass takes so many seconds is sent in both modes."""
+    count = max(_FEWEST_BATCHES, int(_LOSS_SECONDS / max(2 * forward, 1e-9)))
+    if count < len(batches):
+        context.progress.note(
+            f"a forward pass takes {forward:.2g} s: the loss is that of {count} batches instead of {len(batches)}"
+        )
+    return batches[:count]
 
 
 def _loss_findings(context: Context, seen: InitialLoss, batches: Sequence[Any]) -> list[Finding | None]:

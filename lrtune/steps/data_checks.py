@@ -12,13 +12,15 @@ import torch
 
 from lrtune.checks import examples as example_checks
 from lrtune.checks import targets as target_checks
-from lrtune.errors import UserCodeError
-from lrtune.population.forward import call_model, split_pair
+from lrtune.data.nest import tensors_of
+from lrtune.errors import LrtuneError, UserCodeError
+from lrtune.population.forward import call_model, run_batch, split_pair
 from lrtune.population.modes import in_mode
 from lrtune.probes.data.examples import not_finite
 from lrtune.probes.data.target_shapes import misfit
 from lrtune.probes.data.target_types import refused_type
 from lrtune.probes.losses.loss_family import FAMILIES, LossFamily, declared_family, ignored_index
+from lrtune.probes.model.model_calls import Call, listening
 from lrtune.random_state import seeded
 
 if TYPE_CHECKING:
@@ -107,8 +109,8 @@ def split_findings(
         batches: Of either split.
         training: Whether the model sees them in training mode: a batch of one example may do for an evaluation only.
     """
-    if context.task.loss is None:  # a step's batches have no known parts
-        found = example_checks.nonfinite_input(not_finite(batches))
+    if context.task.loss is None:
+        found = _nonfinite_of_step(context, model, batches)
         yield from [found] if found else []
         return
     pairs = [split_pair(batch) for batch in batches]
@@ -120,6 +122,39 @@ def split_findings(
     family = declared_family(context.task.loss)
     if not any(judged) and family is not None:
         yield from _target_findings(context, _output(context, model, pairs, training), pairs, family)
+
+
+def _nonfinite_of_step(context: Context, model: torch.nn.Module, batches: Sequence[Any]) -> Finding | None:
+    """Judge a step's batches, whose parts are not known: what the step compares with is a target."""
+    seen = not_finite(batches)
+    bad = next((batch for batch in batches if seen.values and not_finite([batch]).values), None)
+    if bad is None:
+        return None
+    calls: list[Call] = []
+    try:
+        with (
+            seeded(context.config.seed),
+            in_mode(model, training=True),
+            listening(model, calls),
+            torch.no_grad(),
+        ):
+            target = run_batch(context.task, model, bad).target
+    except LrtuneError:  # of what is not finite
+        target = None
+    given = any(_not_finite(one) for call in calls for one in call.inputs)
+    leaves = [one for one in tensors_of(bad) if _not_finite(one)]
+    alone = isinstance(target, torch.Tensor) and all(_is_same(one, target) for one in leaves)
+    if alone and leaves and calls and not given:
+        return example_checks.nonfinite_target(seen)
+    return example_checks.nonfinite_input(seen)
+
+
+def _not_finite(tensor: torch.Tensor) -> bool:
+    return tensor.is_floating_point() and not bool(tensor.isfinite().all())
+
+
+def _is_same(leaf: torch.Tensor, target: torch.Tensor) -> bool:
+    return leaf.shape == target.shape and torch.equal(leaf.nan_to_num(), target.to(leaf.dtype).nan_to_num())
 
 
 def behind_the_crash(
@@ -205,5 +240,5 @@ def _output(
     context: Context, model: torch.nn.Module, pairs: list[tuple[Any, Any]], training: bool = True
 ) -> torch.Tensor | None:
     with seeded(context.config.seed), in_mode(model, training), torch.no_grad():
-        output = call_model(model, pairs[0][0])
+        output = call_model(context.task, model, pairs[0][0])
     return output if isinstance(output, torch.Tensor) and output.ndim >= 1 else None

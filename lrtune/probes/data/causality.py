@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _SHORTEST = 4  # tokens of a sequence in which before and after can be told
 _FEWEST = 2  # sequences, where a vocabulary makes their outputs large
+_ALIGNED = 0.9  # share of the labels from which their order is as it should be
 _PLACES = (0.3, 0.5, 0.8)  # of the changed token, as shares of the sequence's length
 
 
@@ -51,6 +52,8 @@ class Causality:
         sequences: How many were looked at.
         position: Of the changed token that made the largest such share.
         copied: Whether the model reads the same tokens by another way as well, as an autoencoder may.
+        previous: Share of positions whose label is the token before (likewise).
+        crossed: Share of positions whose label is the next token when the labels are read time first.
     """
 
     same: float
@@ -59,6 +62,8 @@ class Causality:
     sequences: int
     position: int
     copied: bool = False
+    previous: float = 0.0
+    crossed: float = 0.0
 
 
 def causality(sample: Sample) -> Causality | None:
@@ -74,7 +79,9 @@ def causality(sample: Sample) -> Causality | None:
     ]
     if not found:
         return None
-    tokens, seen = max(found, key=lambda one: max(one[1].same, one[1].following))
+    tokens, seen = max(
+        found, key=lambda one: max(one[1].same, one[1].following, one[1].previous, one[1].crossed)
+    )
     copies = sum(_same(tokens, other) for other, _ in found)
     return replace(seen, copied=copies > 1)
 
@@ -126,6 +133,9 @@ def _examined(sample: Sample, batch: Any, tokens: torch.Tensor, labels: _Labels)
         return None
     same = float((used == tokens[:, :-1])[telling].float().mean())
     following = float((used == tokens[:, 1:])[telling].float().mean())
+    before = telling[:, 1:] & (tokens[:, :-2] != tokens[:, 1:-1])
+    previous = float((used[:, 1:] == tokens[:, :-2])[before].float().mean()) if bool(before.any()) else 0.0
+    crossed = _crossed(labels, tokens) if following < _ALIGNED else 0.0
     labels = replace(labels, counts=counts)
     plain = _outputs(sample, batch, labels)
     if not torch.equal(plain, _outputs(sample, batch, labels)):
@@ -139,7 +149,16 @@ def _examined(sample: Sample, batch: Any, tokens: torch.Tensor, labels: _Labels)
     if not shares:
         return None
     ahead, position = max(shares)
-    return Causality(same, following, ahead, rows, position)
+    return Causality(same, following, ahead, rows, position, previous=previous, crossed=crossed)
+
+
+def _crossed(labels: _Labels, tokens: torch.Tensor) -> float:
+    """Return the share of labels that are next tokens when they are read as `[time, rows]`, one after the other."""
+    rows, length = tokens.shape
+    if rows < _FEWEST:
+        return 0.0
+    across, counts = (one.reshape(-1, rows).t()[:, : length - 1] for one in (labels.used, labels.counts))
+    return float((across == tokens[:, 1:])[counts].float().mean()) if bool(counts.any()) else 0.0
 
 
 def _places(counts: torch.Tensor, length: int) -> Iterator[int]:

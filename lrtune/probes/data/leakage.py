@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _BATCHES = 16  # of the sample at most
 _COLUMNS = 4096  # of one tensor; wider ones are images
+_COPY = 1e-6  # of |r| from 1
 _CLASSES = 256  # that are compared with columns of their own
 
 
@@ -30,6 +31,8 @@ class Leak:
         distance: 1 - |r| of the worst of them, r being Pearson's correlation.
         classes: Whether they are one column a class.
         series: Whether they are features of a series' last step.
+        constant: The number that the one column holds for all examples of a class and for no other; None where it is a
+            copy that is told.
         bits: How unlikely it is by chance: the examples' number times the target's entropy, less the choice of columns.
     """
 
@@ -40,6 +43,7 @@ class Leak:
     classes: bool
     bits: float
     series: bool = False
+    constant: float | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,32 @@ def _best(table: torch.Tensor, target: torch.Tensor) -> Leak | None:
         second_worst = float(coded.max(0).values.sort().values[1])
         if 1 - second_worst < found.distance:
             return Leak(len(target), "", torch.unique(chosen).tolist(), 1 - second_worst, True, bits)
+    if len(kinds) <= _CLASSES and found.distance > _COPY:
+        return _marked(table, labels, counts) or found
     return found
+
+
+def _marked(table: torch.Tensor, labels: torch.Tensor, counts: torch.Tensor) -> Leak | None:
+    """Return the column that holds one number for all examples of a class and for no other example.
+
+    It is otherwise not of two numbers, as a flag is, which may be a property of the class: what was measured afterwards
+    (a cost, a date, a duration) is zero where there was nothing to measure.
+    """
+    for kind in range(len(counts)):
+        mine, count = labels == kind, int(counts[kind])
+        if count < 2 or count == len(labels):
+            continue
+        number = table[mine][0]
+        whole = (table[mine] == number).all(0) & ~(table[~mine] == number).any(0)
+        varied = table[~mine].amax(0) > table[~mine].amin(0)
+        places = (whole & varied).nonzero().flatten().tolist()
+        if places:
+            share = torch.tensor([count / len(labels), 1 - count / len(labels)], dtype=torch.float64)
+            bits = len(labels) * float(torch.special.entr(share).sum()) / math.log(2) - math.log2(
+                table.shape[1]
+            )
+            return Leak(len(labels), "", places, 0.0, False, bits, constant=float(number[places[0]]))
+    return None
 
 
 def _one_hot(columns: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:

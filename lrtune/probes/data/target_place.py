@@ -14,7 +14,7 @@ from lrtune.probes.data.batch_parts import is_target
 if TYPE_CHECKING:
     from lrtune.probes.sample import Sample
 
-_PASSES = 16  # of a step to learn targets, where those after them can be read by their place
+_PASSES = 4  # of a step to learn targets, where those after them can be read by their place
 _MOST_PASSES = 64  # where they cannot: batches may hold one example each
 _LABELS = 64  # kinds of labels kept apart; further ones share a column
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import torch
 
 from lrtune.data.nest import example_count, map_nest
 from lrtune.errors import LrtuneError
+from lrtune.probes.losses.pair_products import PairProducts
 from lrtune.probes.model.model_calls import chosen, one_row_each, plain_attention
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ class LossReduction:
         elements: Numbers in the target for each example, None where it is not known.
         parts: Losses of the batch, of its halves and of its quarters (means over these), each divided by its number of
             examples, for a step whose loss may compare these; empty where they cannot be taken.
+        pairs: Whether the program multiplies all examples with each other, so that copies are other examples' partners.
     """
 
     twice: float
@@ -40,6 +43,7 @@ class LossReduction:
     count: int
     elements: int | None
     parts: tuple[float, ...] = ()
+    pairs: bool = False
 
 
 def loss_reduction(sample: Sample) -> LossReduction | None:
@@ -47,13 +51,25 @@ def loss_reduction(sample: Sample) -> LossReduction | None:
     batch = sample.few(_FEWEST)
     if not one_row_each(batch):
         return None
-    losses = [_loss(sample, map_nest(lambda tensor: _repeated(tensor, n), batch)) for n in (1, 2, 3)]  # noqa: B023
+    losses, squares = [], []
+    for copies in (1, 2, 3):
+        with PairProducts() as products:
+            losses.append(_loss(sample, map_nest(functools.partial(_repeated, copies=copies), batch)))
+        squares.append({size / copies for size in products.sizes})
     if not all(map(math.isfinite, losses)) or abs(losses[0]) < _TINY:
         return None
     count, target = example_count(sample.batches[0]), sample.first.target
     elements = target.numel() // count if isinstance(target, torch.Tensor) else None
     parts = _parts(sample, batch)
-    return LossReduction(losses[1] / losses[0], losses[2] / losses[0], losses[0], count, elements, parts)
+    return LossReduction(
+        losses[1] / losses[0],
+        losses[2] / losses[0],
+        losses[0],
+        count,
+        elements,
+        parts,
+        pairs=bool(set.intersection(*squares)),
+    )
 
 
 def _parts(sample: Sample, batch: Any) -> tuple[float, ...]:

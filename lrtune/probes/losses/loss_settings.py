@@ -42,9 +42,10 @@ def weights(loss: Any, name: str) -> torch.Tensor | None:
 
 
 def weighs_classes(loss: Any) -> bool:
-    """Say whether a loss was given weights of its classes, or of the answer yes."""
-    classes = weights(loss, "weight")
-    return (classes is not None and classes.ndim > 0) or weights(loss, "pos_weight") is not None
+    """Say whether a loss was given weights of its classes, or of the answer yes; weights all equal are none."""
+    classes, yes = weights(loss, "weight"), weights(loss, "pos_weight")
+    differ = classes is not None and classes.ndim > 0 and bool((classes != classes.flatten()[:1]).any())
+    return differ or (yes is not None and bool((yes != 1).any()))
 
 
 def _given(loss: Any, name: str) -> Any:

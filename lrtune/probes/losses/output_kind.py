@@ -23,6 +23,7 @@ _EXPECTING = {  # what each takes its first argument for, by the name of its nod
     "BinaryCrossEntropyWithLogitsBackward0": "binary cross-entropy with logits",
     "LogSigmoidBackward0": "a log-sigmoid",
 }
+_PROBABILITIES = "BinaryCrossEntropyBackward0"  # expects probabilities: one squashing, not two
 _LIKELIHOOD = ("NllLossBackward0", "NllLoss2DBackward0")  # expects log-probabilities
 _SHAPES = (
     "View", "UnsafeView", "ReshapeAlias", "Transpose", "T", "Permute", "Squeeze", "Unsqueeze", "Clone", "Alias",
@@ -83,18 +84,31 @@ def _in_graph(root: Any) -> tuple[str, str] | None:
         seen.add(node)
         name = node.name()
         above = [one for one, _ in node.next_functions]
-        if name in _EXPECTING and above and (by := _SQUASHING.get(_behind_shapes(above[0]))):
+        if name in _EXPECTING and above and (by := _SQUASHING.get(_name_of(_behind_shapes(above[0])))):
             return by, _EXPECTING[name]
-        if name in _LIKELIHOOD and above and _behind_shapes(above[0]) == "SoftmaxBackward0":
+        if name in _LIKELIHOOD and above and _name_of(_behind_shapes(above[0])) == "SoftmaxBackward0":
             return "softmax", "negative log-likelihood"
+        if name == _PROBABILITIES and above and (by := _squashed_before(_behind_shapes(above[0]))):
+            return by, "a sigmoid before a binary cross-entropy"
         todo += above
     return None
 
 
-def _behind_shapes(node: Any) -> str:
-    """Return the name of the first node that is no mere change of shape."""
+def _squashed_before(node: Any) -> str | None:
+    """Return what squashed the input of a node that squashes itself, None for anything else."""
+    if _name_of(node) not in _SQUASHING:
+        return None
+    return _SQUASHING.get(_name_of(_behind_shapes(node.next_functions[0][0])))
+
+
+def _behind_shapes(node: Any) -> Any:
+    """Return the first node that is no mere change of shape."""
     while node is not None and node.name().rstrip("0123456789").removesuffix("Backward") in _SHAPES:
         node = node.next_functions[0][0]
+    return node
+
+
+def _name_of(node: Any) -> str:
     return "" if node is None else str(node.name())
 
 

@@ -59,12 +59,17 @@ class BatchMixing:
     hidden: bool = False
 
 
-def batch_mixing(sample: Sample) -> BatchMixing | None:
-    """Measure the mixing, None where the batch's first dimension may be something else than examples."""
+def batch_mixing(sample: Sample, model: nn.Module | None = None) -> BatchMixing | None:
+    """Measure the mixing, None where the batch's first dimension may be something else than examples.
+
+    Args:
+        sample: What is measured on.
+        model: Another model than the one that is `still`.
+    """
     batch = sample.few(_FEWEST)
     if not exchangeable(sample, batch):
         return _of_graphs(sample)
-    model = still(sample)
+    model = still(sample) if model is None else model
     seen = _mixing(sample, model, batch, 0)
     if seen is None or seen[0] <= _LEAST:
         return None if seen is None else _told(sample, seen, batch, None)

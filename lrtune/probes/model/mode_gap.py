@@ -72,10 +72,13 @@ def mode_gap(sample: Sample) -> ModeGap | None:
         name: share for name, share in dropout_layers(model).items() if model.get_submodule(name).training
     }
     without_dropout(model)
-    with settling(model) as calls:
+    runs: list[Call] = []
+    with settling(model) as calls, listening(model, runs):
         _, _, dropped = _pass(sample, model, True, sample.seed)
     _settle_others(sample, model)
-    repeated = any(count > 1 for count in calls.values())  # then one statistic stands for several
+    # Views of an example go through the whole model one by one, and one statistic stands for all of them. Within one
+    # run of the model it would stand for several places, which evaluation mode then normalises wrongly for good.
+    repeated = any(count > 1 for count in calls.values()) and len(runs) != 1
     return replace(_compared(sample, model, repeated), strong={**dropped, **strong}, momenta=momenta)
 
 

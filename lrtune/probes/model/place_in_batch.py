@@ -21,6 +21,7 @@ from lrtune.probes.model.batch_mixing import (
     still,
 )
 from lrtune.probes.model.hidden_mixing import hidden_mixing
+from lrtune.probes.model.louder import louder
 from lrtune.probes.model.model_calls import Call, chosen, listening, plain_attention, root_mean_square
 
 if TYPE_CHECKING:
@@ -31,19 +32,29 @@ if TYPE_CHECKING:
     from lrtune.probes.sample import Sample
 
 _FEWEST = 6  # examples, where outputs are large: four of them change places
+_CLEAR = 1e-2  # share from which nobody need look any closer
 _LEAST = 1e-5  # share below which nothing is looked at further: rounding in a deep net
 
 
 def dependence(sample: Sample) -> BatchMixing | None:
     """Measure what other examples do to an output, and where they do nothing, what its place does.
 
-    Where no input does anything to the output, what happens inside is looked at.
+    Where no input does anything to the output, what happens inside is looked at; and where weights are small, a model
+    in which they are not.
     """
     seen = batch_mixing(sample)
-    if seen is not None and seen.share > _LEAST:
+    if seen is not None and seen.share > _CLEAR:
         return seen
-    hidden = None if seen is None or seen.graphs else hidden_mixing(sample)
-    return hidden or place_in_batch(sample) or seen
+    found = [seen]
+    if seen is None or seen.share <= _LEAST:
+        hidden = None if seen is None or seen.graphs else hidden_mixing(sample)
+        found.append(hidden or place_in_batch(sample))
+    told = [one for one in found if one is not None]
+    if seen is not None and not seen.graphs and max(one.share for one in told) <= _CLEAR:
+        loud = louder(sample)
+        enlarged = None if loud is None else batch_mixing(sample, loud)
+        told += [] if enlarged is None else [enlarged]
+    return max(reversed(told), key=lambda one: one.share, default=None)
 
 
 def place_in_batch(sample: Sample) -> BatchMixing | None:

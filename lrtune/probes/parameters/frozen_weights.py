@@ -22,6 +22,8 @@ from lrtune.random_state import seeded
 if TYPE_CHECKING:
     from lrtune.probes.sample import Sample
 
+_ROUNDING = 1e-6
+_DEVIATIONS = 5.0  # that chance may make
 _FEWEST = 2  # layers: one alone is a random projection, a table of positions or of words
 
 
@@ -45,12 +47,14 @@ class FrozenWeights:
 def frozen_weights(sample: Sample) -> FrozenWeights | None:
     """Measure a fresh model beside one of another seed; None where no layers are frozen at random values."""
     model = sample.model
-    if sample.program.task.pretrained or all(one.requires_grad for one in model.parameters()):
-        return None  # what the task calls trained may have been trained under this seed
+    if all(one.requires_grad for one in model.parameters()):
+        return None
     with seeded(sample.seed + 1):
         other = sample.program.build_model()
     drawn = _drawn(model, other)
     layers = _layers(model, drawn)
+    if sample.program.task.pretrained:  # what the task calls trained may have been trained under this seed
+        layers = [name for name in layers if is_as_built(model.get_submodule(name))]
     if len(layers) < _FEWEST or not _is_built_on(sample, other, layers):
         return None
     total = sum(one.numel() for one in model.parameters())
@@ -78,6 +82,21 @@ def _layers(model: nn.Module, drawn: dict[str, nn.Parameter]) -> list[str]:
     modules = dict(model.named_modules())
     passed = (nn.Embedding, nn.EmbeddingBag, nn.RNNBase, nn.RNNCellBase)
     return [name for name in modules if name in matrices and not isinstance(modules[name], passed)]
+
+
+def is_as_built(layer: nn.Module) -> bool:
+    """Say whether a layer's weight is spread evenly between the bounds that torch draws a new one within.
+
+    These are ±1/sqrt(fan in) for linear layers and convolutions. The deviation of n such numbers is known to 0.45/√n
+    (the fourth moment of an even spread), and steps of training push some of them beyond the bounds.
+    """
+    weight = getattr(layer, "weight", None)
+    if not isinstance(layer, nn.Linear | nn.modules.conv._ConvNd) or not isinstance(weight, torch.Tensor):
+        return False
+    bound = (weight.shape[0] / weight.numel()) ** 0.5 if weight.numel() else 0.0
+    spread = float(weight.detach().float().square().mean().sqrt()) * 3**0.5
+    within = float(weight.detach().abs().max()) <= bound * (1 + _ROUNDING)
+    return within and abs(spread / bound - 1) <= _DEVIATIONS * 0.45 / weight.numel() ** 0.5
 
 
 def _is_built_on(sample: Sample, other: nn.Module, layers: list[str]) -> bool:

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
     from lrtune.probes.sample import Sample
 
+_STEPS = {
+    f"{name}Backward0": name.lower() for name in ("Round", "Floor", "Ceil", "Trunc", "Sign", "Heaviside")
+}  # torch gives them a derivative of 0
+_NODES = 100_000  # of a graph that are looked at
 _FAR = 10.0  # times the output: then the distance is that of the targets
 
 
@@ -64,12 +68,16 @@ class GradientFlow:
             of a bias; None without either.
         examples: Of the batch.
         loss_scale: What the loss is measured by: its value for an output that knows nothing, at least 1.
+        zero: Names of the parameters whose every gradient is exactly 0.
+        steps: Operations on the way whose derivative is 0 everywhere, such as a rounding, by their nodes' names.
     """
 
     layers: list[Layer]
     output: float | None
     examples: int
     loss_scale: float
+    zero: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
 
 
 def awake_gradient_flow(sample: Sample) -> GradientFlow | None:
@@ -103,6 +111,7 @@ def _flow(sample: Sample, model: nn.Module) -> GradientFlow | None:
             outcome.output.register_hook(  # type: ignore[no-untyped-call]
                 lambda gradient: above.append(_norm(gradient))
             )
+        steps = _steps(outcome.loss.grad_fn)
         backpropagate(outcome.scalar, model.parameters())
     layers = _layers(model, order, norms)
     if not layers or not all(map(math.isfinite, norms.values())):
@@ -110,7 +119,28 @@ def _flow(sample: Sample, model: nn.Module) -> GradientFlow | None:
     if not above:
         above = [norms.get(one, 0.0) for name, one in model.named_parameters() if "bias" in name]
     output = max(above, default=None)
-    return GradientFlow(layers, output, example_count(batch), _loss_scale(sample, outcome, output))
+    return GradientFlow(
+        layers,
+        output,
+        example_count(batch),
+        _loss_scale(sample, outcome, output),
+        zero=tuple(name for name, one in model.named_parameters() if norms.get(one) == 0),
+        steps=steps,
+    )
+
+
+def _steps(root: Any) -> tuple[str, ...]:
+    """Return which operations of a graph are steps; one whose result is detached is not in the graph."""
+    todo, seen, found = [root], set[Any](), dict[str, None]()
+    while todo and len(seen) < _NODES:
+        node = todo.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node.name() in _STEPS:
+            found[_STEPS[node.name()]] = None
+        todo += [one for one, _ in node.next_functions]
+    return tuple(found)
 
 
 def _layers(model: nn.Module, order: dict[nn.Module, int], norms: dict[Tensor, float]) -> list[Layer]:

@@ -11,6 +11,9 @@ from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 from torch.utils.data import TensorDataset
 
 import lrtune
+from lrtune.checks.loss import loss_not_mean
+from lrtune.probes.losses.loss_reduction import loss_reduction
+from lrtune.probes.sample import Sample
 from lrtune.steps.check_init import check_init
 
 
@@ -69,3 +72,36 @@ def test_contrastive_losses(loss: Any, seed: int) -> None:
 def test_other_losses_over_pairs(seed: int) -> None:
     """What grows with the batch in another way is no sum of means."""
     assert "loss-not-mean" not in codes(check_init(context_of(task(triplets, "mean"), seed=seed)))
+
+
+def siglip(a: Tensor, b: Tensor, reduction: str, bias: float = 0.0) -> Tensor:
+    """Is each pair of the batch one? Divided by the examples, as in the paper, or by the pairs."""
+    signs = 2 * torch.eye(len(a)) - 1
+    losses = -F.logsigmoid(signs * (5 * a @ b.T + bias))
+    return losses.mean() if reduction == "pairs" else losses.sum() / len(a)
+
+
+def judged(task: lrtune.Task, seed: int) -> bool:
+    """Whether the loss is told to be no mean."""
+    context = context_of(task)
+    seen = loss_reduction(Sample(context.program, context.data.train, context.data.train.head(1, seed), seed))
+    assert seen is not None
+    return loss_not_mean(seen) is not None
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("reduction", ["examples", "pairs"])
+@pytest.mark.parametrize("bias", [0.0, -10.0])
+def test_means_over_pairs(seed: int, reduction: str, bias: float) -> None:
+    """A mean that grows or shrinks with the batch because copies are new pairs is no sum."""
+    assert not judged(task(functools.partial(siglip, bias=bias), reduction), seed)
+
+
+def test_sums_beside_a_product_of_pairs() -> None:
+    """A sum over the examples is told, though the program multiplies them with each other, too."""
+
+    def loss(a: Tensor, b: Tensor, reduction: str) -> Tensor:
+        products = (a @ b.T).detach()
+        return (1 - F.cosine_similarity(a, b)).sum() + 0 * products.sum()
+
+    assert judged(task(loss, "sum"), 0)

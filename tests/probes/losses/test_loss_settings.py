@@ -53,9 +53,11 @@ def test_what_is_no_smoothing(smoothing: Any) -> None:
 @pytest.mark.parametrize(
     ("loss", "expected"),
     [
-        pytest.param(nn.CrossEntropyLoss(weight=torch.ones(3)), True, id="a number a class"),
+        pytest.param(nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 1.0])), True, id="a number a class"),
+        pytest.param(nn.CrossEntropyLoss(weight=torch.ones(3)), False, id="one number for all classes"),
+        pytest.param(nn.BCEWithLogitsLoss(pos_weight=torch.ones(2)), False, id="yes as much as no"),
         pytest.param(nn.BCEWithLogitsLoss(pos_weight=torch.tensor(9.0)), True, id="of yes"),
-        pytest.param(Own(weight=torch.ones(3)), True, id="own"),
+        pytest.param(Own(weight=torch.tensor([1.0, 2.0, 1.0])), True, id="own"),
         pytest.param(Own(weight=0.5), False, id="a number for all"),
         pytest.param(Own(weight=torch.tensor(0.5)), False, id="a tensor of one number for all"),
         pytest.param(Own(weight="balanced", pos_weight=None), False, id="text"),

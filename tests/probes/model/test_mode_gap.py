@@ -8,6 +8,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 from torch.utils.data import TensorDataset
 
 import lrtune
+from lrtune.checks.behaviour import train_eval_gap
 from lrtune.probes.model import mode_gap as mode_gap_module
 from lrtune.probes.model.determinism import _apart
 from lrtune.probes.model.mode_gap import mode_gap
@@ -57,3 +58,40 @@ def test_numbers_that_are_not_finite_are_left_out() -> None:
     one, other = torch.tensor([3.0, 4.0, torch.inf, 1.0]), torch.tensor([3.0, 4.5, torch.inf, torch.nan])
     assert _apart([one], [other]) == pytest.approx(0.5 / 5)
     assert _apart([one], [one]) == 0
+
+
+class Shared(nn.Module):
+    """Two layers, each normalised by a norm of its own or by one for both."""
+
+    def __init__(self, shared: bool) -> None:
+        super().__init__()
+        self.one, self.two, self.head = nn.Linear(4, 16), nn.Linear(16, 16), nn.Linear(16, 3)
+        self.norms = nn.ModuleList(
+            [nn.BatchNorm1d(16)] * 2 if shared else [nn.BatchNorm1d(16), nn.BatchNorm1d(16)]
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return logits."""
+        hidden = torch.relu(self.norms[0](self.one(inputs)))
+        return self.head(torch.relu(self.norms[1](self.two(hidden))))
+
+
+def gap_of(task: lrtune.Task) -> str | None:
+    """The finding's code."""
+    context = context_of(task)
+    seen = mode_gap(Sample(context.program, context.data.train, context.data.train.head(2, 0), 0))
+    assert seen is not None
+    found = train_eval_gap(seen)
+    return None if found is None else found.code
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_one_norm_for_two_layers(shared: bool) -> None:
+    """Statistics that stand for two places fit neither; those of two runs of a whole model are left alone."""
+    plain = lrtune.Task(model=lambda: Shared(shared), train=DATA, loss=F.cross_entropy)
+    assert (gap_of(plain) == "train-eval-gap") == shared
+
+    def both(model: nn.Module, batch: list[Tensor]) -> Tensor:
+        return (model(batch[0]) - model(3 * batch[0] + 1)).square().mean() + model(batch[0]).square().mean()
+
+    assert gap_of(lrtune.Task(model=lambda: Shared(shared), train=DATA, step=both)) is None

@@ -10,6 +10,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 from torch.utils.data import DataLoader, TensorDataset
 
 import lrtune
+from lrtune.checks.behaviour import batch_mixing
 from lrtune.probes.model.place_in_batch import dependence, place_in_batch
 from lrtune.probes.sample import Sample
 from lrtune.steps.check_init import check_init
@@ -153,3 +154,35 @@ def test_time_first() -> None:
 
     batches = [{"x": TOKENS[i : i + 7].T, "y": TOKENS[i : i + 7].T} for i in range(0, 28, 7)]
     assert placed_by(lrtune.Task(model=Tagger, train=batches, step=step)) is None
+
+
+class Blind(nn.Module):
+    """Attention by hand whose weights are as small as transformers' are.
+
+    Args:
+        dimension: That the softmax runs over.
+    """
+
+    def __init__(self, dimension: int) -> None:
+        super().__init__()
+        self.dimension = dimension
+        self.lift, self.qkv, self.head = nn.Linear(4, 16), nn.Linear(16, 48), nn.Linear(16, 3)
+        for layer in (self.lift, self.qkv):
+            nn.init.normal_(layer.weight, std=0.002)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map `[batch, 4, 4]` to logits."""
+        x = self.lift(inputs)
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        return self.head((x + (q @ k.transpose(1, 2)).softmax(self.dimension) @ v).mean(1))
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("dimension", [0, -1])
+def test_small_weights_hide_nothing(dimension: int, seed: int) -> None:
+    """A softmax over the batch is seen though the scores are next to zero; one over the tokens mixes nothing."""
+    data = TensorDataset(torch.randn(96, 4, 4, generator=generator(seed)), LABELS)
+    context = context_of(blob_task(model=lambda: Blind(dimension), train=data, val=None))
+    seen = dependence(Sample(context.program, context.data.train, context.data.train.head(1, seed), seed))
+    assert seen is not None
+    assert (batch_mixing(seen) is not None) == (dimension == 0)

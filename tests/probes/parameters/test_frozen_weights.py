@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 import lrtune
+from lrtune.probes.parameters.frozen_weights import frozen_weights, is_as_built
+from lrtune.probes.sample import Sample
 from lrtune.steps.check_init import check_init
 
 X = torch.randn(64, 8, generator=generator(0))
@@ -158,10 +160,43 @@ HEALTHY: dict[str, Any] = {
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(("make", "inputs"), FAULTY.values(), ids=FAULTY)
 def test_random_weights_frozen(make: Any, inputs: Tensor, seed: int) -> None:
-    """Layers that were drawn and frozen are told; a task that says its model is trained is believed."""
+    """Layers that were drawn and frozen are told."""
     assert "frozen-model" in codes(check_init(context_of(task_of(make, inputs), seed=seed)))
-    told = codes(check_init(context_of(task_of(make, inputs, pretrained=True), seed=seed)))
-    assert "frozen-model" not in told
+
+
+@pytest.mark.parametrize("trained", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_models_that_are_called_trained(seed: int, trained: bool) -> None:
+    """A task that says so is believed, though the weights follow the seed, unless they are just as torch draws them."""
+
+    def build() -> nn.Module:
+        base = backbone()
+        if trained:
+            for one in base.parameters():
+                one.data += 0.05 * torch.randn(one.shape)
+        return nn.Sequential(frozen(base), nn.Linear(16, 3))
+
+    context = context_of(task_of(build, X, pretrained=True))
+    batches = context.data.train.head(1, seed)
+    seen = frozen_weights(Sample(context.program, context.data.train, batches, seed))
+    assert (seen is None) == trained
+
+
+def test_layers_as_torch_builds_them() -> None:
+    """New layers of any shape are known by the bounds and the spread of their weights, others are not."""
+    for seed in range(20):
+        torch.manual_seed(seed)
+        new = [
+            nn.Linear(8, 32),
+            nn.Conv2d(4, 8, 3),
+            nn.Conv1d(8, 8, 5, groups=4),
+            nn.ConvTranspose2d(4, 8, 2),
+        ]
+        assert all(map(is_as_built, new))
+        nn.init.kaiming_normal_(new[0].weight)
+        nn.init.xavier_uniform_(new[1].weight)
+        assert not any(map(is_as_built, new[:2]))
+    assert not is_as_built(nn.LayerNorm(8))
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -11,6 +11,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 from torch.utils.checkpoint import checkpoint
 
 import lrtune
+from lrtune.checks.gradients import gradient_stopped
 from lrtune.probes.parameters.gradient_flow import GradientFlow, awake_gradient_flow, first_gradient_flow
 from lrtune.probes.sample import Sample
 
@@ -176,3 +177,30 @@ def test_everything_is_as_found() -> None:
     assert not any(module.training for module in model.modules())
     assert torch.equal(model[0].weight.grad, torch.ones(8, 4))
     assert model[3].weight.grad is None
+
+
+class Stored(nn.Module):
+    """Rounds its code, with or without letting the gradient pass."""
+
+    def __init__(self, straight: bool) -> None:
+        super().__init__()
+        self.straight = straight
+        self.code, self.head = nn.Linear(4, 8), nn.Linear(8, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return logits."""
+        code = self.code(inputs)
+        rounded = (4 * code).round() / 4
+        return self.head(code + (rounded - code).detach() if self.straight else rounded)
+
+
+@pytest.mark.parametrize("straight", [False, True])
+def test_a_rounding_stops_the_gradient(straight: bool) -> None:
+    """Parameters whose gradient is exactly 0 behind a rounding are named; a straight-through estimate is none."""
+    found = gradient_stopped(flow_of(lambda: Stored(straight)))
+    assert (found is None) == straight
+    if found is not None:
+        assert found.code == "vanishing-gradient"
+        assert "torch.round" in found.message
+        assert "code.weight" in found.message
+        assert "head" not in found.message
