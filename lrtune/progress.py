@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -54,3 +55,27 @@ class Silent:
 
     def note(self, text: str) -> None:
         """See `Progress.note`."""
+
+
+class OwnProcess(Silent):
+    """Progress of the process that made this; a forked one says nothing, or two would draw on one terminal.
+
+    Args:
+        progress: What is told.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._process = os.getpid()
+
+    @contextmanager
+    def bar(self, label: str, total: int) -> Iterator[Bar]:
+        """See `Progress.bar`."""
+        own = os.getpid() == self._process
+        with self._progress.bar(label, total) if own else super().bar(label, total) as bar:
+            yield bar
+
+    def note(self, text: str) -> None:
+        """See `Progress.note`."""
+        if os.getpid() == self._process:
+            self._progress.note(text)

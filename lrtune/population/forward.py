@@ -12,6 +12,7 @@ import torch
 
 from lrtune.data.nest import map_nest
 from lrtune.errors import TaskError, UserCodeError, user_code
+from lrtune.population.precision import autocasting, widened
 from lrtune.task import RESERVED_COLUMNS
 
 if TYPE_CHECKING:
@@ -77,18 +78,19 @@ def _with_graph_if_needed(run: Callable[[], Any], dropped: Callable[[Any], Any])
 def _run(task: Task, model: torch.nn.Module, batch: Any) -> Outcome:
     batch = map_nest(torch.clone, batch)  # an operation in place would change what the next member sees
     if task.step is not None:
-        with user_code("calling the task's step"):
+        with user_code("calling the task's step"), autocasting(task):
             returned = task.step(model, batch)
-        return _from_step(returned)
+        return _from_step(widened(task, returned))
     inputs, target = split_pair(batch)
-    with user_code("calling the model"):
+    with user_code("calling the model"), autocasting(task):
         output = model(inputs)
+    output = widened(task, output)
     assert task.loss is not None
-    with user_code(lambda: f"calling the task's loss{_shapes(output, target)}"):
+    with user_code(lambda: f"calling the task's loss{_shapes(output, target)}"), autocasting(task):
         loss = task.loss(output, target)
     if not isinstance(loss, torch.Tensor):
         raise TaskError(f"Task.loss: expected it to return a Tensor, got {type(loss).__name__}")
-    return Outcome(loss, output, target)
+    return Outcome(widened(task, loss), output, target)
 
 
 def _without_graph(outcome: Outcome) -> Outcome:
@@ -96,16 +98,17 @@ def _without_graph(outcome: Outcome) -> Outcome:
     return Outcome(outcome.loss.detach(), output, target, outcome.metrics)
 
 
-def call_model(model: torch.nn.Module, inputs: Any) -> Any:
-    """Return the model's output, whatever it does to its inputs, with the same regard for gradients of its own.
+def call_model(task: Task, model: torch.nn.Module, inputs: Any) -> Any:
+    """Return the output of a task's model, whatever it does to its inputs, with the same regard for its gradients.
 
     Raises:
         UserCodeError: If the model raises.
     """
 
     def run() -> Any:
-        with user_code("calling the model"):
-            return model(map_nest(torch.clone, inputs))
+        with user_code("calling the model"), autocasting(task):
+            output = model(map_nest(torch.clone, inputs))
+        return widened(task, output)
 
     return _with_graph_if_needed(run, lambda output: map_nest(torch.Tensor.detach, output))
 
@@ -115,7 +118,7 @@ def dry_run(task: Task, model: torch.nn.Module, batch: Any) -> None:
     if task.step is not None:
         run_batch(task, model, batch)
         return
-    call_model(model, split_pair(batch)[0])
+    call_model(task, model, split_pair(batch)[0])
 
 
 def split_pair(batch: Any) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""Losses and metrics that hold tensors, which must be where the outputs are."""
+"""A task where and as it runs: losses and metrics that hold tensors must be where the outputs are."""
 
 from __future__ import annotations
 
@@ -11,28 +11,32 @@ import torch
 from lrtune.errors import user_code
 
 if TYPE_CHECKING:
+    from lrtune.population.precision import Precision
     from lrtune.task import Task
 
 
-def placed(task: Task, device: torch.device) -> Task:
+def placed(task: Task, device: torch.device, precision: Precision = "float32") -> Task:
     """Return the task with its loss and metrics on an accelerator; the caller's own modules stay where they are.
 
-    `nn.CrossEntropyLoss(weight=...)` is such a loss. Without one, and on the CPU, the task itself is returned.
+    `nn.CrossEntropyLoss(weight=...)` is such a loss. Without one, and on the CPU, the task itself is returned, unless
+    it is to run under autocast.
 
     Raises:
         UserCodeError: If a module cannot be copied or moved.
     """
-    if device.type == "cpu":
-        return task
-    loss = _on_device(task.loss, "Task.loss", device)
-    metrics = {
-        name: _on_device(metric, f"Task.metrics[{name!r}]", device) for name, metric in task.metrics.items()
-    }
-    if loss is task.loss and all(metrics[name] is metric for name, metric in task.metrics.items()):
+    changes: dict[str, Any] = {"autocast": device.type if precision == "bfloat16" else None}
+    if device.type != "cpu":
+        changes["loss"] = _on_device(task.loss, "Task.loss", device)
+        metrics = {
+            name: _on_device(one, f"Task.metrics[{name!r}]", device) for name, one in task.metrics.items()
+        }
+        same = all(metrics[name] is metric for name, metric in task.metrics.items())
+        changes["metrics"] = task.metrics if same else metrics
+    if all(getattr(task, name) is value or getattr(task, name) == value for name, value in changes.items()):
         return task
     moved = copy.copy(task)  # dataclasses.replace would give it another identity (its token)
-    object.__setattr__(moved, "loss", loss)
-    object.__setattr__(moved, "metrics", metrics)
+    for name, value in changes.items():
+        object.__setattr__(moved, name, value)
     return moved
 
 

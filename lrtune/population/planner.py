@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import statistics
-import time
-from dataclasses import asdict, dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from lrtune.errors import UserCodeError
-from lrtune.population.fused.equivalence import why_not_fused
+from lrtune.population.channels_last import laid_out
+from lrtune.population.choosing import Choice
 from lrtune.population.fused.population import FusedPopulation
 from lrtune.population.fused.stack import CannotFuseError
-from lrtune.population.memory import fitting, ran_out_of_memory
+from lrtune.population.groups import Groups
+from lrtune.population.plans import AS_SET, Plan, as_values, from_values, key_of, one_by_one, trusted_orders
 from lrtune.population.serial import SerialPopulation
+from lrtune.population.sharded.population import ShardedPopulation
+from lrtune.population.sharded.refusal import CannotShardError
+from lrtune.population.sharded.worker import Nested
 from lrtune.progress import Silent
-from lrtune.random_state import preserved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,38 +23,10 @@ if TYPE_CHECKING:
     from lrtune.data.batches import Batches
     from lrtune.population.program import Program
     from lrtune.population.protocol import Member, Population
+    from lrtune.population.sharded.pool import WorkerPool
     from lrtune.progress import Progress
 
-Execution = Literal["serial", "fused"]
-
-_WORTH_SECONDS = 1.5  # of serial training: planning less would cost as much as it saves
-_FIRST_STEPS = 3  # set things up: an optimizer's state, a recording
-_TIMED_BLOCKS, _BLOCK_STEPS = 3, 2
 _TOO_SHORT = "too short to be worth planning"
-_SEVERAL = " in several orders"
-_GAIN = 1.1  # times as fast as serial that a fused program must be measured: timings are noisy
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How members are trained.
-
-    Attributes:
-        execution: What trains them.
-        traced: Whether a fused program is recorded and played again.
-        reason: Why, in a line.
-    """
-
-    execution: Execution
-    traced: bool
-    reason: str
-
-
-class _Timed(NamedTuple):
-    """Seconds that setting up takes, and a step of all members."""
-
-    start: float
-    step: float
 
 
 class Planner:
@@ -65,8 +36,9 @@ class Planner:
         program: Model, loss and optimizer.
         settings: What the user decided.
         progress: Told each choice.
-        known: What an earlier planner of the same program remembered.
+        known: What an earlier planner of the same program on the same machine remembered.
         remember: Called with all that is known, whenever there is more of it.
+        pool: Where worker processes come from; None where there are to be none.
     """
 
     def __init__(
@@ -76,15 +48,18 @@ class Planner:
         progress: Progress | None = None,
         known: Mapping[str, Any] | None = None,
         remember: Callable[[dict[str, Any]], object] = lambda known: None,
+        pool: WorkerPool | None = None,
     ) -> None:
         self._program = program
         self._settings = settings
         self._progress = progress or Silent()
         self._remember = remember
-        self._plans: dict[str, Plan] = {}
+        self._pool = pool
+        self._groups = Groups(program, settings)
+        self._plans = from_values(known or {}) if settings.execution == "auto" else {}
         self._short: dict[str, int] = {}  # steps that were too few to be worth planning
-        self._trusted: set[bool] = set()  # the preflight has passed, for one order and for several
-        self._recall(known or {})
+        self._trusted = trusted_orders(self._plans)  # the preflight has passed, for one order and for several
+        self._noted: set[str] = set()
 
     def population(
         self,
@@ -93,6 +68,7 @@ class Planner:
         splits: Mapping[str, Batches],
         steps: int,
         program: Program | None = None,
+        of: int | None = None,
     ) -> Population:
         """Return a population ready to advance.
 
@@ -102,143 +78,72 @@ class Planner:
             splits: What `evaluate` measures on, by name.
             steps: Gradient steps that each member is expected to take.
             program: The planner's with other metrics, where they are needed.
+            of: How many members are to be trained in all, where these are one group of them.
 
         Raises:
             TaskError: If the task builds something that cannot be trained.
             UserCodeError: If the user's code raises.
         """
         program = program or self._program
-        plan = self.plan(members, train, steps)
-        if plan.execution == "fused":
-            try:
+        plan = self.plan(members, train, steps, of)
+        try:
+            if plan.execution == "sharded":
+                assert self._pool is not None
+                nested = Nested(plan.nested, plan.traced, plan.channels_last)
+                return ShardedPopulation(program, members, train, splits, self._pool, plan.workers, nested)
+            if plan.execution == "fused":
                 return FusedPopulation(program, members, train, splits, plan.traced)
-            except CannotFuseError as error:
-                self._progress.note(f"trained one after the other: {error}")
-        return SerialPopulation(program, members, train, splits)
+        except (CannotFuseError, CannotShardError) as error:
+            self._note_once(f"trained one after the other: {error}")
+        return SerialPopulation(laid_out(program, plan.channels_last), members, train, splits)
 
     def group_size(self, members: Sequence[Member], train: Batches, steps: int) -> int:
-        """Return how many members are best held at once.
-
-        A fused program gains from company. Data that are read anew each time are read once for as many members as fit
-        in memory. Otherwise a serial execution gains nothing from it: one at a time takes the least memory, and an
-        interruption costs one member's work.
-        """
-        fused = self.plan(members, train, steps).execution == "fused"
-        if train.resident and not fused:
-            return 1
-        if fused:
-            return self._most_fused(members, train)
-        most = min(len(members), fitting(self._program))
-        return min(most, self._settings.members or most)
+        """Return how many members are best held at once."""
+        return self._groups.size(self.plan(members, train, steps), members, train)
 
     def note(self, text: str) -> None:
         """Tell the user something of how members are trained."""
         self._progress.note(text)
 
-    def plan(self, members: Sequence[Member], train: Batches, steps: int) -> Plan:
-        """Return how to train so many members, measuring where it is not known and worth it."""
-        wanted = self._settings.execution
-        if wanted == "serial" or len(members) < 2:
-            return _one_by_one("as set" if wanted == "serial" else "one member")
+    def _note_once(self, text: str) -> None:
+        if text not in self._noted:
+            self._noted.add(text)
+            self.note(text)
+
+    def plan(self, members: Sequence[Member], train: Batches, steps: int, of: int | None = None) -> Plan:
+        """Return how to train so many members (`of`: these are a group of so many), measuring where it is worth it."""
+        wanted, count = self._settings.execution, max(len(members), of or 0)
+        if wanted == "serial":
+            return one_by_one(AS_SET)
+        if count < 2:
+            return self._lone_member()
         several = len({member.order for member in members}) > 1
-        if several and not train.resident:
-            return _one_by_one("batches of several orders may differ in shape")
-        key = f"{len(members)}{_SEVERAL if several else ''}"
+        key = key_of(count, several)
         known = self._plans.get(key)
-        if known is not None:
+        if known is not None and (known.execution != "sharded" or self._has_workers):
             return known
-        if steps <= self._short.get(key, 0):
-            return _one_by_one(_TOO_SHORT)
-        known = self._planned(members, train, steps, several)
+        if len(members) < count or steps <= self._short.get(key, 0):
+            return one_by_one(_TOO_SHORT)
+        trusted = several in self._trusted
+        choice = Choice(self._program, self._settings, self._pool, members, train, steps, trusted)
+        known = choice.made()
+        if choice.trusted:
+            self._trusted.add(several)
         if known is None:  # a longer training may be worth it
             self._short[key] = steps
-            return _one_by_one(_TOO_SHORT)
+            return one_by_one(_TOO_SHORT)
         self._plans[key] = known
-        self._progress.note(f"{len(members)} members: {known.execution}, {known.reason}")
         if wanted == "auto":
-            self._remember(self._known())
+            self._remember(as_values(self._plans))
+        if known.reason != AS_SET:
+            self._progress.note(f"{count} members: {known.execution}, {known.reason}")
         return known
 
-    def _planned(self, members: Sequence[Member], train: Batches, steps: int, several: bool) -> Plan | None:
-        forced = self._settings.execution == "fused"
-        try:
-            serial = self._serial_seconds(members, train) * steps
-        except UserCodeError:  # the training itself will tell, and go on with the others
-            return None
-        if serial < _WORTH_SECONDS and not forced:
-            return None
-        if several not in self._trusted:
-            refused = why_not_fused(self._program, members, train)
-            if refused is not None:
-                return _one_by_one(refused)
-            self._trusted.add(several)
-        return self._measured(members, train, steps, serial, forced)
+    def _lone_member(self) -> Plan:
+        """Return how to train one member: here, unless workers have died, as this process would after them."""
+        apart = self._settings.execution == "sharded" or (self._pool is not None and self._pool.lost)
+        return Plan("sharded", False, AS_SET, 1) if apart and self._has_workers else one_by_one("one member")
 
-    def _serial_seconds(self, members: Sequence[Member], train: Batches) -> float:
-        """Return what a step of all members takes one by one; data that are read anew are read once for all."""
-        tamest = sorted(members, key=lambda member: member.rate_at(0))[:2]
-        alone = self._timed(lambda: SerialPopulation(self._program, tamest[:1], train, {})).step
-        if train.resident:
-            return alone * len(members)
-        both = self._timed(lambda: SerialPopulation(self._program, tamest, train, {})).step
-        return alone + max(both - alone, 0.0) * (len(members) - 1)
-
-    def _measured(
-        self, members: Sequence[Member], train: Batches, steps: int, serial: float, forced: bool
-    ) -> Plan:
-        at_once = members[: self._most_fused(members, train)]
-        groups = -(-len(members) // len(at_once))
-        seconds: dict[bool, float] = {}
-        for traced in (False, True):
-            try:
-                timed = self._timed(partial(FusedPopulation, self._program, at_once, train, {}, traced))
-            except Exception as error:
-                if not isinstance(error, CannotFuseError | UserCodeError) and not ran_out_of_memory(error):
-                    raise
-                return _one_by_one(f"as one program: {error}")
-            seconds[traced] = groups * (timed.start + timed.step * steps)
-        traced = seconds[True] < seconds[False]
-        ratio = serial / seconds[traced]
-        if ratio < _GAIN and not forced:
-            return _one_by_one(f"one program was measured to be {ratio:.2g} times as fast")
-        how = "recorded and played" if traced else "one program"
-        return Plan("fused", traced, f"{how}, measured {ratio:.2g} times as fast as one by one")
-
-    def _most_fused(self, members: Sequence[Member], train: Batches) -> int:
-        batch = train.head(1, members[0].order)[0]
-        most = min(len(members), fitting(self._program, batch))
-        return min(most, self._settings.members or most)
-
-    def _timed(self, build: Callable[[], Population]) -> _Timed:
-        """Time a population's start and its steps; of the steps the median of a few."""
-        with preserved():
-            population = build()
-            started = time.perf_counter()
-            population.advance(_FIRST_STEPS)
-            start = time.perf_counter() - started
-            seconds = []
-            for _ in range(_TIMED_BLOCKS):
-                started = time.perf_counter()
-                population.advance(_BLOCK_STEPS)
-                seconds.append((time.perf_counter() - started) / _BLOCK_STEPS)
-        step = statistics.median(seconds)
-        return _Timed(max(start - _FIRST_STEPS * step, 0.0), step)
-
-    # --- what is remembered ---------------------------------------------------------------------------------------
-
-    def _known(self) -> dict[str, Any]:
-        return {key: asdict(plan) for key, plan in self._plans.items()}
-
-    def _recall(self, known: Mapping[str, Any]) -> None:
-        if self._settings.execution != "auto":
-            return
-        try:
-            self._plans = {key: Plan(**plan) for key, plan in known.items()}
-        except (TypeError, AttributeError):  # of another version
-            return
-        fused = (key for key, plan in self._plans.items() if plan.execution == "fused")
-        self._trusted = {key.endswith(_SEVERAL) for key in fused}
-
-
-def _one_by_one(reason: str) -> Plan:
-    return Plan("serial", traced=False, reason=reason)
+    @property
+    def _has_workers(self) -> bool:
+        return self._pool is not None and self._pool.refused is None

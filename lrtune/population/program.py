@@ -18,6 +18,7 @@ from lrtune.population.placement import placed
 from lrtune.random_state import preserved
 
 if TYPE_CHECKING:
+    from lrtune.population.precision import Precision
     from lrtune.task import Task
 
 
@@ -35,6 +36,8 @@ class Program:
         decays: Whether the optimizer knows a weight decay at all.
         plain: Whether it is one of torch's classes by name, built on all parameters: nothing to get wrong.
         first_batch: Returns a training batch on the device, which lazy layers take their shapes from.
+        precision: What forward passes compute in; `tf32` is torch's to know, for the length of the work.
+        channels_last: Whether the weights of convolutions lie in memory channel by channel, as their results then do.
     """
 
     task: Task
@@ -43,9 +46,11 @@ class Program:
     decays: bool = True
     plain: bool = False
     first_batch: Callable[[], Any] | None = None
+    precision: Precision = "float32"
+    channels_last: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "task", placed(self.task, self.device))
+        object.__setattr__(self, "task", placed(self.task, self.device, self.precision))
 
     def build_model(self) -> torch.nn.Module:
         """Return a fresh model on the device, every parameter with its shape; the caller seeds.
@@ -59,7 +64,7 @@ class Program:
             with preserved():
                 batch = self.first_batch()
             materialise(model, lambda: dry_run(self.task, model, batch))
-        return model
+        return model.to(memory_format=torch.channels_last) if self.channels_last else model  # type: ignore[call-overload]
 
     def _built(self) -> torch.nn.Module:
         with user_code("building the task's model"):

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lrtune.errors import TaskError, UserCodeError, user_code
-from lrtune.population.blocks import next_block
+from lrtune.population.blocks import BLOCK_STEPS, next_block, one_at_a_time
 from lrtune.population.evaluation import evaluate_model, gathered
+from lrtune.population.failures import freed
 from lrtune.population.forward import run_batch
 from lrtune.population.group_rates import GroupRates
 from lrtune.population.own_outside import Outside, OwnOutside
 from lrtune.random_state import RandomStream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from lrtune.data.batches import Batches
     from lrtune.population.program import Program
@@ -56,6 +57,7 @@ class SerialPopulation:
     ) -> None:
         self._program = program
         self._splits = splits
+        self._resident = train.resident
         outside = Outside(program.task)
         self._slots = [_Slot(program, member, OwnOutside(outside)) for member in members]
         self._streams = {order: train.stream(order) for order in sorted({member.order for member in members})}
@@ -76,17 +78,28 @@ class SerialPopulation:
         Raises:
             UserCodeError: If every member has failed: the fault is not one member's numbers.
         """
+        losses = self.train(steps)
+        if self._slots and all(self.failures):
+            raise next(failure for failure in self.failures if failure is not None)
+        return losses
+
+    def train(self, steps: int) -> torch.Tensor:
+        """Advance, and leave it to the caller to judge that all have failed: there may be others elsewhere."""
         losses = torch.full((len(self._slots), steps), math.nan, dtype=torch.float64)
         for order, stream in self._streams.items():
             rows = [row for row, slot in enumerate(self._slots) if slot.member.order == order]
             self._advance_together(rows, stream, losses)
-        if self._slots and all(self.failures):
-            raise next(failure for failure in self.failures if failure is not None)
         return losses
 
     def _advance_together(self, rows: list[int], stream: Iterator[Any], losses: torch.Tensor) -> None:
         done, steps = 0, losses.shape[1]
         while done < steps and not all(self._slots[row].stopped for row in rows):
+            if self._resident and len(rows) == 1:  # cutting a batch from memory runs nobody's code
+                count = min(BLOCK_STEPS, steps - done)
+                part = losses[rows[0], done : done + count]
+                self._slots[rows[0]].train(one_at_a_time(stream, count), part)
+                done += count
+                continue
             batches = next_block(stream, steps - done)
             for row in rows:
                 self._slots[row].train(batches, losses[row, done : done + len(batches)])
@@ -105,7 +118,8 @@ class SerialPopulation:
     def export(self, member: int) -> State:
         """Return one member's state_dict; see `Population.export`."""
         state = self._slots[member].model.state_dict()
-        return {key: value.detach().clone().cpu() for key, value in state.items()}
+        usual = torch.contiguous_format  # whatever order in memory it is trained in
+        return {key: value.detach().clone(memory_format=usual).cpu() for key, value in state.items()}
 
 
 class _Slot:
@@ -131,7 +145,7 @@ class _Slot:
     def stopped(self) -> bool:
         return self._diverged or self.failure is not None
 
-    def train(self, batches: list[Any], losses: torch.Tensor) -> None:
+    def train(self, batches: Iterable[Any], losses: torch.Tensor) -> None:
         """Take one step a batch, writing the losses; stop at the first that is not finite."""
         if self.stopped:
             return
@@ -140,9 +154,9 @@ class _Slot:
             try:
                 self._train(batches, losses)
             except UserCodeError as error:
-                self.failure = error
+                self.failure = freed(error)
 
-    def _train(self, batches: list[Any], losses: torch.Tensor) -> None:
+    def _train(self, batches: Iterable[Any], losses: torch.Tensor) -> None:
         if not self._synchronous:
             self._train_ahead(batches, losses)
             return
@@ -153,7 +167,7 @@ class _Slot:
                 return
             losses[at] = value
 
-    def _train_ahead(self, batches: list[Any], losses: torch.Tensor) -> None:
+    def _train_ahead(self, batches: Iterable[Any], losses: torch.Tensor) -> None:
         """Read the losses once a block: on an accelerator reading one waits for it."""
         waiting: list[torch.Tensor] = []
         try:
@@ -200,5 +214,5 @@ class _Slot:
             try:
                 return evaluate_model(self._program.task, self.model, batches, training_mode)
             except UserCodeError as error:
-                self.failure = error
+                self.failure = freed(error)
                 return math.nan, {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import traceback
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -33,7 +34,8 @@ class Run:
         steps: Gradient steps taken.
         diverged: Whether its loss stopped being finite.
         failure: What the user's code raised in it, if it did.
-        finished: Whether it has come to its end: all epochs, a divergence or a failure.
+        finished: Whether it has come to its end: all epochs, a divergence, a failure, or a rung that it lost.
+        pruned: Whether it was left behind at a rung of successive halving.
     """
 
     member: Member
@@ -42,11 +44,49 @@ class Run:
     diverged: bool = False
     failure: Exception | None = None
     finished: bool = False
+    pruned: bool = False
 
     def last(self, name: str) -> float | None:
         """Return the last finite value of a column of the evaluations."""
         values = [row.get(name) for row in self.curve.evaluations]
         return next((value for value in reversed(values) if value is not None), None)
+
+
+@dataclass(frozen=True)
+class Halving:
+    """Successive halving: at equal steps the best go on, the others stop (Jamieson and Talwalkar, 2016).
+
+    After few steps high rates look better than low ones that would have caught up: a bias that it cannot know of.
+
+    Attributes:
+        share: One in so many goes on at each rung.
+        peers: Curves of trainings done before, which compete at the rungs that they came to.
+    """
+
+    share: int
+    peers: Sequence[Curve] = ()
+
+    def rungs(self, epochs: int) -> list[int]:
+        """Return the epochs after which members are compared: epochs / share, epochs / share^2, ..., ascending.
+
+        >>> Halving(3).rungs(9)
+        [1, 3]
+        """
+        found: set[int] = set()
+        rest = epochs
+        while rest > 1:
+            rest = -(-rest // self.share)
+            found.add(rest)
+        return sorted(found - {epochs})
+
+    def losing(self, runs: Sequence[Run], epoch: int) -> list[Run]:
+        """Return which of the runs under way are left behind after an epoch."""
+        losses = [loss for peer in self.peers if (loss := _judged(peer, epoch)) is not None]
+        competing = [(run, _judged(run.curve, epoch)) for run in runs]
+        together = sorted([*losses, *(loss for _, loss in competing if loss is not None)])
+        going_on = together[: -(-len(together) // self.share)]
+        worst = going_on[-1] if going_on else math.inf
+        return [run for run, loss in competing if loss is None or loss > worst]
 
 
 def train_members(
@@ -55,6 +95,7 @@ def train_members(
     data: TaskData,
     epochs: int,
     on_steps: Callable[[int], None] = lambda steps: None,
+    halving: Halving | None = None,
 ) -> Iterator[Run]:
     """Train members, yielding each `Run` when it has finished.
 
@@ -68,9 +109,12 @@ def train_members(
         data: Training and validation batches.
         epochs: Passes over the training data.
         on_steps: Told the member-steps done, for progress.
+        halving: Whether members are left behind on the way; all of them are held in memory then. Where that is too
+            much, they compete in halves.
 
     Raises:
-        UserCodeError: If reading the data raises. What a member raises is its run's `failure`.
+        UserCodeError: If reading the data raises. What a member raises is its run's `failure`, a lack of memory for
+            it alone too.
     """
     if not members:
         return
@@ -80,46 +124,108 @@ def train_members(
     per_epoch = data.train.counted()
     steps = per_epoch * epochs
     size = planner.group_size(members, data.train, steps)
-    waiting = deque(members[start : start + size] for start in range(0, len(members), size))
+    at_once = size if halving is None else len(members)
+    waiting = deque(list(members[start : start + at_once]) for start in range(0, len(members), at_once))
     while waiting:
-        group = list(waiting.popleft())
-        population: Population | None = None
+        together = waiting.popleft()
+        groups: list[_Group] = []
         try:
-            population = planner.population(group, data.train, splits, steps)
-            for run in _train_group(population, list(splits), per_epoch, epochs, on_steps):
-                group.remove(run.member)
+            for start in range(0, len(together), size):
+                part = together[start : start + size]
+                population = planner.population(part, data.train, splits, steps, of=len(members))
+                groups.append(_Group(population, list(splits), per_epoch, epochs, on_steps))
+                del population
+            for run in _train_groups(groups, epochs, halving):
+                together.remove(run.member)
                 yield run
         except Exception as error:
-            if len(group) < 2 or not ran_out_of_memory(error):
+            if not ran_out_of_memory(error):
                 raise
-            del population  # whose memory the halves need
-            half = len(group) // 2
-            waiting.extendleft((group[half:], group[:half]))
+            groups.clear()  # whose memory the halves need, and what the frames of the error hold
+            for one in (error, error.__cause__):
+                traceback.clear_frames(one.__traceback__ if one is not None else None)
+            if len(together) < 2:
+                yield from (Run(member, failure=error, finished=True) for member in together)
+                continue
+            half = len(together) // 2
+            waiting.extendleft((together[half:], together[:half]))
             planner.note(f"out of memory: training {half} members at a time")
 
 
-def _train_group(
-    population: Population, splits: list[str], per_epoch: int, epochs: int, on_steps: Callable[[int], None]
-) -> Iterator[Run]:
-    runs = [Run(member) for member in population.members]
-    _measure(population, runs, splits, epoch=0)
+def _train_groups(groups: list[_Group], epochs: int, halving: Halving | None) -> Iterator[Run]:
+    for group in groups:
+        group.begin()
+    rungs = halving.rungs(epochs) if halving else []
     for epoch in range(1, epochs + 1):
-        losses = _advanced(population, per_epoch)
-        on_steps(per_epoch * len(runs))
-        for run, row in zip(runs, losses, strict=True):
+        for group in groups:
+            yield from group.train_epoch(epoch)
+        if halving is not None and epoch in rungs:
+            losing = halving.losing([run for group in groups for run in group.runs], epoch)
+            for group in groups:
+                yield from group.leave_behind(losing, epoch)
+
+
+class _Group:
+    """Members in one population."""
+
+    def __init__(
+        self,
+        population: Population,
+        splits: list[str],
+        per_epoch: int,
+        epochs: int,
+        on_steps: Callable[[int], None],
+    ) -> None:
+        self.runs = [Run(member) for member in population.members]
+        self._population = population
+        self._splits = splits
+        self._per_epoch = per_epoch
+        self._epochs = epochs
+        self._on_steps = on_steps
+
+    def begin(self) -> None:
+        """Measure before any training."""
+        _measure(self._population, self.runs, self._splits, epoch=0)
+
+    def train_epoch(self, epoch: int) -> Iterator[Run]:
+        """Advance by an epoch; yield the runs that have finished."""
+        if not self.runs:
+            return
+        losses = _advanced(self._population, self._per_epoch)
+        self._on_steps(self._per_epoch * len(self.runs))
+        for run, row in zip(self.runs, losses, strict=True):
             _record(run, row)
-        _measure(population, runs, splits, epoch)
-        for run, failure in zip(runs, population.failures, strict=True):
+        _measure(self._population, self.runs, self._splits, epoch)
+        for run, failure in zip(self.runs, self._population.failures, strict=True):
             run.failure = failure
             run.diverged = run.diverged and failure is None
-            run.finished = run.diverged or failure is not None or epoch == epochs
-        yield from (run for run in runs if run.finished)
-        alive = [index for index, run in enumerate(runs) if not run.finished]
-        on_steps(per_epoch * (epochs - epoch) * (len(runs) - len(alive)))
-        population.keep(alive)
-        runs = [runs[index] for index in alive]
-        if not runs:
-            return
+            run.finished = run.diverged or failure is not None or epoch == self._epochs
+        yield from self._finished(epoch)
+
+    def leave_behind(self, losing: Sequence[Run], epoch: int) -> Iterator[Run]:
+        """Stop some of the runs; yield them."""
+        for run in self.runs:
+            if any(run is one for one in losing):
+                run.pruned = run.finished = True
+        yield from self._finished(epoch)
+
+    def _finished(self, epoch: int) -> Iterator[Run]:
+        yield from (run for run in self.runs if run.finished)
+        alive = [index for index, run in enumerate(self.runs) if not run.finished]
+        gone = len(self.runs) - len(alive)
+        if gone:
+            self._on_steps(self._per_epoch * (self._epochs - epoch) * gone)
+            self._population.keep(alive)
+            self.runs = [self.runs[index] for index in alive]
+
+
+def _judged(curve: Curve, epoch: int) -> float | None:
+    """Return the loss that a curve is judged by after an epoch; None where it never came there."""
+    for row in curve.evaluations:
+        if row.get("epoch") == epoch:
+            loss = row.get("val_loss")
+            return loss if loss is not None else row.get("train_loss")
+    return None
 
 
 def _advanced(population: Population, steps: int) -> torch.Tensor:

@@ -158,3 +158,57 @@ def test_out_of_memory_halves_the_group() -> None:
     runs = list(train_members(small, MEMBERS, data, epochs=1))
     assert sorted(run.member.learning_rate for run in runs) == [member.learning_rate for member in MEMBERS]
     assert "out of memory: training 2 members at a time" in notes.notes
+
+
+class Pool:
+    """Workers that nobody asks for anything."""
+
+    size = 2
+    reads_again = False
+
+    def __init__(self, refused: str | None = None, lost: bool = False) -> None:
+        self.refused, self.lost = refused, lost
+
+
+REMEMBERED = {
+    "4": {"execution": "sharded", "traced": False, "reason": "fast", "workers": 2, "nested": "serial"}
+}
+
+
+def test_a_remembered_plan_with_workers() -> None:
+    """It is taken over where there are workers, and measured anew where there are none."""
+    task = blob_task()
+    for pool, execution in ((Pool(), "sharded"), (Pool("no fork"), "fused"), (None, "fused")):
+        chooser = Planner(program_of(task), PopulationConfig(), known=REMEMBERED, pool=pool)  # type: ignore[arg-type]
+        plan = chooser.plan(MEMBERS, train(task), LONG)
+        assert (plan.execution == "sharded") == (execution == "sharded")
+        assert (plan.reason == "fast") == (execution == "sharded")
+
+
+def test_a_group_is_trained_as_the_whole() -> None:
+    """Members of a larger set are planned as that set is, whatever their number; nothing is measured for them."""
+    task = blob_task()
+    chooser = Planner(program_of(task), PopulationConfig(), known=REMEMBERED, pool=Pool())  # type: ignore[arg-type]
+    whole = chooser.plan(MEMBERS, train(task), LONG)
+    for part in (MEMBERS[:2], MEMBERS[:1]):
+        assert chooser.plan(part, train(task), LONG, of=4) is whole
+    assert chooser.plan(MEMBERS[:3], train(task), LONG, of=9).execution == "serial"
+
+
+@pytest.mark.parametrize(
+    ("pool", "settings", "execution"),
+    [
+        (Pool(), {}, "serial"),
+        (Pool(lost=True), {}, "sharded"),
+        (Pool(lost=True), {"execution": "serial"}, "serial"),
+        (Pool(), {"execution": "sharded"}, "sharded"),
+        (Pool("no fork"), {"execution": "sharded"}, "serial"),
+        (None, {"execution": "sharded"}, "serial"),
+    ],
+    ids=["usual", "workers were lost", "serial is set", "sharded is set", "refused", "no workers"],
+)
+def test_a_lone_member(pool: Pool | None, settings: dict[str, Any], execution: str) -> None:
+    """One member is trained here, but in a worker where that is set, or where workers died of what it may be."""
+    task = blob_task()
+    chooser = Planner(program_of(task), PopulationConfig(**settings), pool=pool)  # type: ignore[arg-type]
+    assert chooser.plan(MEMBERS[:1], train(task), LONG).execution == execution

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from lrtune.task import Task
 
 LOSS_FLOOR = 1e-2  # the terms that a loss near zero is the sum of are larger than it
+# Of the model's largest: a bias before a batch norm has a gradient of rounding errors alone.
+GRADIENT_FLOOR = 1e-2
 
 
 class UnlikeError(Exception):

@@ -8,15 +8,12 @@ on from the fused execution's values, so that each step tests one pass and no di
 
 from __future__ import annotations
 
-import copy
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-
-import torch
 
 from lrtune.data.nest import map_nest
 from lrtune.errors import LrtuneError
+from lrtune.population.doubled import double, in_double
 from lrtune.population.fused.comparison import DifferentError, UnlikeError
 from lrtune.population.fused.failing import first_line
 from lrtune.population.fused.held_state import HeldState, outside_holders
@@ -76,10 +73,10 @@ def _difference(
     except DifferentError as error:
         # A batch norm over few examples, or a ReLU at zero, makes much of the last bits: those of float64 are other
         # ones. Where half precision is used (autocast leaves float64 alone) that would be another program.
-        doubled = None if undrawn.halved else _in_double(program)
+        doubled = None if undrawn.halved else in_double(program)
         if doubled is None:
             return str(error)
-        return str(error) if _fails_in_double(doubled, members, map_nest(_double, batches), traced) else None
+        return str(error) if _fails_in_double(doubled, members, map_nest(double, batches), traced) else None
     except (UnlikeError, CannotFuseError) as error:
         return str(error)
     return None
@@ -102,22 +99,6 @@ def _compare(lockstep: Lockstep, batches: list[list[Any]]) -> None:
     for training_mode in (False, True):
         lockstep.evaluate(batches[0], training_mode)
     lockstep.check_independence(batches[-1])
-
-
-def _in_double(program: Program) -> Program | None:
-    """Return a program with models in float64, None where there is none or they are so already."""
-    model, first_batch = program.task.model, program.first_batch
-    if program.device.type == "mps" or next(model().parameters()).dtype != torch.float32:
-        return None
-    task = copy.copy(program.task)  # dataclasses.replace would give it another identity (its token)
-    object.__setattr__(task, "model", lambda: model().double())
-    first = None if first_batch is None else lambda: map_nest(_double, first_batch())
-    return replace(program, task=task, first_batch=first)
-
-
-def _double(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a tensor in float64 if it is in float32."""
-    return tensor.double() if tensor.dtype == torch.float32 else tensor
 
 
 def _imitated(members: Sequence[Member]) -> list[Member]:

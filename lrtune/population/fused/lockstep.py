@@ -10,6 +10,7 @@ import torch
 from lrtune.errors import LrtuneError, TaskError, user_code
 from lrtune.population.forward import run_batch
 from lrtune.population.fused.comparison import (
+    GRADIENT_FLOOR,
     LOSS_FLOOR,
     UnlikeError,
     compare_outcomes,
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
 
     from lrtune.population.program import Program
     from lrtune.population.protocol import Member
-
-# Of the model's largest: a bias before a batch norm has a gradient of rounding errors alone.
-_GRADIENT_FLOOR = 1e-2
 
 
 class Lockstep:
@@ -146,7 +144,7 @@ class Lockstep:
         parameters = dict(self._models[row].named_parameters())
         found = dict(zip(self._stack.trained, gradients, strict=True))
         sizes = [largest(one.grad) for one in parameters.values() if one.grad is not None]
-        floor = _GRADIENT_FLOOR * max(sizes)
+        floor = GRADIENT_FLOOR * max(sizes)
         for name, gradient in found.items():
             wanted = parameters[name].grad
             what = f"the gradient of {name}"

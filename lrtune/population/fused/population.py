@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lrtune.population.blocks import next_block
+from lrtune.population.blocks import BLOCK_STEPS, one_at_a_time
 from lrtune.population.evaluation import Measured, gathered
 from lrtune.population.fused.forward import outcomes
 from lrtune.population.fused.gradient import FusedGradient
@@ -18,7 +18,7 @@ from lrtune.population.row_optimizers import InstanceRows
 from lrtune.random_state import RandomStream
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from lrtune.data.batches import Batches
     from lrtune.population.program import Program
@@ -78,19 +78,25 @@ class FusedPopulation:
 
     def advance(self, steps: int) -> torch.Tensor:
         """Train all members; see `Population.advance`."""
+        losses = self.train(steps)
+        if self._members and all(self.failures):
+            raise next(failure for failure in self.failures if failure is not None)
+        return losses
+
+    def train(self, steps: int) -> torch.Tensor:
+        """Advance, and leave it to the caller to judge that all have failed: there may be others elsewhere."""
         self._stack.model.train()
         losses = torch.full((len(self._members), steps), math.nan, dtype=torch.float64)
         done = 0
         with self._random:
             while done < steps and not all(self._stopped):
-                block = next_block(zip(*self._streams.values(), strict=True), steps - done)
-                losses[:, done : done + len(block)] = self._train(block)
-                done += len(block)
-        if self._members and all(self.failures):
-            raise next(failure for failure in self.failures if failure is not None)
+                count = min(BLOCK_STEPS, steps - done)
+                stream = zip(*self._streams.values(), strict=True)
+                losses[:, done : done + count] = self._train(one_at_a_time(stream, count))
+                done += count
         return losses
 
-    def _train(self, block: list[tuple[Any, ...]]) -> torch.Tensor:
+    def _train(self, block: Iterable[tuple[Any, ...]]) -> torch.Tensor:
         """Take a step a batch; return the losses, float64 `[members, steps]`, NaN from a divergence on."""
         rows = []
         for batches in block:

@@ -10,6 +10,7 @@ counter on the module): whoever plays one has compared it with the computation i
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +107,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.lines: list[Line] = []
         self.constants: dict[str, Any] = {}
         self._slots: dict[int, Slot] = {}
-        self._held: list[torch.Tensor] = []  # alive while recording, so that no other takes the address
+        self._seen: dict[int, weakref.ref[torch.Tensor]] = {}  # a slot ends with its tensor: another takes the address
+        self._named = 0
         for index, tensor in enumerate(inputs):
             self._place(tensor, f"inputs[{index}]")
 
@@ -135,7 +137,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Note a tensor that the user's code makes of numbers at each call, and may then change in place."""
         name = f"constant{len(self.constants)}"
         self.constants[name] = tensor.detach().clone()
-        copied = self._place(tensor, f"t{len(self._held)}")
+        copied = self._place(tensor, self._new_name())
         self.lines.append(Line(_aten.lift_fresh_copy.default, (Slot(name),), {}, [copied], several=False))
         return tensor
 
@@ -149,15 +151,23 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _given(self, tensor: torch.Tensor) -> Slot:
         # An operation in place gives back what it took.
-        return self._slots.get(id(tensor)) or self._place(tensor, f"t{len(self._held)}")
+        return self._slots.get(id(tensor)) or self._place(tensor, self._new_name())
+
+    def _new_name(self) -> str:
+        self._named += 1
+        return f"t{self._named}"
 
     def _slot_or_value(self, one: Any) -> Any:
         return self.slot(one) if isinstance(one, torch.Tensor) else one
 
     def _place(self, tensor: torch.Tensor, name: str) -> Slot:
-        slot = self._slots[id(tensor)] = Slot(name)
-        self._held.append(tensor)
+        address = id(tensor)
+        slot = self._slots[address] = Slot(name)
+        self._seen[address] = weakref.ref(tensor, lambda _: self._ended(address))
         return slot
+
+    def _ended(self, address: int) -> None:
+        del self._slots[address], self._seen[address]
 
 
 def _is_same_view(func: Any, args: tuple[Any, ...], out: Any) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from lrtune.errors import UserCodeError, user_code
+from lrtune.population.failures import freed
 from lrtune.population.group_rates import GroupRates
 from lrtune.population.row_optimizers.base import RowOptimizer
 
@@ -89,7 +90,7 @@ class _Row:
             with user_code("stepping the optimizer"):
                 self._optimizer.step()
         except UserCodeError as error:
-            self.failure = error
+            self.failure = freed(error)
         for parameter, place in zip(self._parameters, self._places, strict=True):
             parameter.grad = None
             if parameter.data_ptr() != place.data_ptr():  # it put a new tensor in the place of the old
