@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from lrtune.errors import ConfigError, did_you_mean
+from lrtune.storage import parsed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +32,11 @@ Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda|cuda:\d+|mps)$")]
 Rates = Annotated[
     Annotated[Literal["auto"], Tag("auto")] | Annotated[list[Rate], Field(min_length=1), Tag("list")],
     Discriminator(lambda value: "auto" if isinstance(value, str) else "list"),
+]
+Halving = Annotated[
+    Annotated[int, Field(ge=2)] | None,
+    # YAML reads a bare off as False; a user who writes "off" in quotes means the same.
+    BeforeValidator(lambda value: None if value is False or value == "off" else value),
 ]
 
 
@@ -73,11 +89,28 @@ class FindLrConfig(_Section):
 
 
 class CoarseConfig(_Section):
-    """`coarse:`, the rates (`auto`: around step 3) times the decays, each trained for some epochs."""
+    """`coarse:`, the rates (`auto`: around step 3) times the decays, each trained for some epochs.
+
+    `axes` adds further ones by name: a keyword of the optimizer, `batch_size`, or a key of `args`. `halving: N` is
+    successive halving: after each rung (epochs / N, epochs / N^2, ... from the end) the best 1/N of the cells go on and
+    the others are `pruned`. It is off by default, since after few steps high rates look better than low ones, which
+    would have caught up.
+    """
 
     lr: Rates = "auto"
     weight_decay: Annotated[list[Decay], Field(min_length=1)] = [0.0, 1e-5, 1e-4]
     epochs: Count = 3
+    axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+    halving: Halving = None
+
+    @model_validator(mode="after")
+    def _axes_are_others(self) -> CoarseConfig:
+        for key, values in self.axes.items():
+            if key in ("lr", "weight_decay"):
+                raise ValueError(f"axes: '{key}' has a key of its own: set coarse.{key}")
+            if len({repr(value) for value in values}) < len(values):
+                raise ValueError(f"axes: '{key}' holds a value twice")
+        return self
 
 
 class RefineConfig(_Section):
@@ -90,10 +123,26 @@ class RefineConfig(_Section):
 
 
 class PopulationConfig(_Section):
-    """`population:`, how members of one training are executed, and how many of them at most at once."""
+    """`population:`, how members of one training are executed, and how many of them at most at once.
 
-    execution: Literal["auto", "serial", "fused"] = "auto"
+    `sharded` trains members one by one in each of several processes; `workers` is how many of them, one a core unless
+    set.
+    """
+
+    execution: Literal["auto", "serial", "fused", "sharded"] = "auto"
     members: Count | None = None
+    workers: Count | None = None
+
+
+class WorkersConfig(_Section):
+    """`workers:`, how processes that share a storage hear of each other.
+
+    A worker that was not heard of for four heartbeats (seconds) is dead, and its trials are given to another. A
+    storage that cannot be reached is waited for up to `patience` seconds.
+    """
+
+    heartbeat: Count = 15
+    patience: Count = 300
 
 
 class Config(_Section):
@@ -111,6 +160,7 @@ class Config(_Section):
     args: dict[str, Any] = {}
     seed: Seed = 0
     device: Device = "auto"
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
     batch_size: Count = 64
     optimizer: OptimizerConfig = OptimizerConfig(name="sgd", momentum=0.9)  # type: ignore[call-arg]
     run_dir: str | None = None
@@ -119,6 +169,16 @@ class Config(_Section):
     coarse: CoarseConfig = CoarseConfig()
     refine: RefineConfig = RefineConfig()
     population: PopulationConfig = PopulationConfig()
+    storage: Annotated[str | None, Field(repr=False)] = None  # it may hold a password
+    study: Annotated[str, Field(min_length=1)] | None = None
+    workers: WorkersConfig = WorkersConfig()
+
+    @field_validator("storage")
+    @classmethod
+    def _storage_has_a_form(cls, value: str | None) -> str | None:
+        if value is not None:
+            parsed(value)
+        return value
 
     def __init__(self, **keys: Any) -> None:
         try:
@@ -160,7 +220,8 @@ def _one_fault(fault: ErrorDetails, raw: Mapping[str, Any], place: str, overridd
         known = _known_keys(keys[:-1])
         return f"{where}: unknown key{did_you_mean(str(keys[-1]), known)} (known: {', '.join(known)})"
     found = fault["input"]
-    shown = "" if isinstance(found, dict) and fault["type"] == "value_error" else f", found {found!r}"
+    unsaid = path == "storage" or (isinstance(found, dict) and fault["type"] == "value_error")  # a password
+    shown = "" if unsaid else f", found {found!r}"
     return f"{where}: {_reworded(fault)}{shown}"
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lrtune.results import StepResult
     from lrtune.task import Task
 
-_COMMON = ("args", "seed", "batch_size", "optimizer")  # settings that every step reads
+_COMMON = ("args", "seed", "batch_size", "optimizer", "precision")  # settings that every step reads
 _WORDS = {"source": "the task's source", "optimizer_source": "the optimizer's source"}
 _OWN = {"overfit": "overfit", "find-lr": "find_lr", "coarse-grid": "coarse", "refine-grid": "refine"}
 

@@ -15,31 +15,34 @@ import torch
 
 from lrtune.config import Config
 from lrtune.data.device import resolve_device
+from lrtune.environment import environment
 from lrtune.errors import ConfigError, TaskError
 from lrtune.plan_file import PlanFile
+from lrtune.population.machine import machine
 from lrtune.population.outside import outside_kept
+from lrtune.population.precision import check_precision, products_in
 from lrtune.progress import Silent
-from lrtune.provenance import changed, fingerprint, made_from
+from lrtune.provenance import changed, made_from
 from lrtune.random_state import preserved
 from lrtune.reporting import report_context, write_page
 from lrtune.results import STEPS, StepResult
 from lrtune.run_dir import RunDir
 from lrtune.steps.check_init import check_init as _check_init
-from lrtune.steps.coarse_grid import coarse_grid as _coarse_grid
 from lrtune.steps.context import Context, open_context
 from lrtune.steps.find_lr import find_lr as _find_lr
 from lrtune.steps.loss_curves import loss_curves
 from lrtune.steps.overfit import overfit as _overfit
+from lrtune.storage import without_password
+from lrtune.studies import Studies, Variants
 from lrtune.task import Task, described
 from lrtune.task_file import load_function, sources_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from lrtune.grids import Grids
     from lrtune.progress import Progress
     from lrtune.run_dir import Stored
-
-_NOT_IN_STUDY = ("trials", "seeds")  # of refine: more of either continues the same study
 
 
 class Recipe:
@@ -78,12 +81,15 @@ class Recipe:
         self.config = config or Config()
         self.progress = progress or Silent()
         self._folder = folder
-        self._command = command
+        self._command = without_password(command)
         self._device = resolve_device(self.config.device)
+        if remark := check_precision(self.config.precision, self._device):
+            self.progress.note(remark)
         self._run_dir = RunDir(self.config.run_dir, self.progress.note) if self.config.run_dir else None
         self._results: dict[str, StepResult] = {}
         self._stored: dict[str, Stored | None] = {}
         self._context: Context | None = None
+        self._variants = Variants(task, self.config, folder, self._open)
         named = self.config.optimizer.name
         own_file = ":" in named and task.optimizer is None
         self._optimizer_sources = sources_of(load_function(named, "optimizer", folder)) if own_file else ()
@@ -94,19 +100,23 @@ class Recipe:
             return self._computed(name)
 
     def run(
-        self, keep_going: bool = False, on_step: Callable[[StepResult], None] = lambda result: None
+        self,
+        keep_going: bool = False,
+        on_step: Callable[[StepResult], None] = lambda result: None,
+        judge: Callable[[StepResult], StepResult] = lambda result: result,
     ) -> StepResult:
         """Walk the recipe, using again what is fresh; after a failure the report still says how far it came.
 
         Args:
             keep_going: Do not stop at a step that fails.
             on_step: Told each step's result as soon as it is there.
+            judge: Given each step's result, returns it with what else is found of it; what is stored stays without.
         """
         started = time.perf_counter()
         done: list[StepResult] = []
         with self._working():
             for name in STEPS[:-1]:
-                done.append(self._result(name))
+                done.append(judge(self._result(name)))
                 on_step(done[-1])
                 if done[-1].verdict == "fail" and not keep_going:
                     break
@@ -122,8 +132,14 @@ class Recipe:
     @contextmanager
     def _working(self) -> Iterator[None]:
         """The caller's random state and gradient mode are put back, and no other process works in the run directory."""
-        with preserved(), torch.enable_grad(), self._run_dir.locked() if self._run_dir else nullcontext():
-            yield
+        locked = self._run_dir.locked() if self._run_dir else nullcontext()
+        with preserved(), torch.enable_grad(), products_in(self.config.precision, self._device), locked:
+            try:
+                yield
+            finally:
+                self._variants.close()
+                if self._context is not None:
+                    self._context.close()
 
     # --- one step -------------------------------------------------------------------------------------------------
 
@@ -161,6 +177,7 @@ class Recipe:
         failed = [result for result in inputs.values() if result.verdict == "fail"]
         result = _blocked(name, failed) if failed else self._ran(name, origin)
         result.seconds = time.perf_counter() - started
+        result.details["environment"] = environment(self._command)
         if self._run_dir:
             result = self._run_dir.save(result, origin, complete=not failed)
         self._results[name] = result
@@ -198,10 +215,12 @@ class Recipe:
             "check-init": _check_init,
             "overfit": _overfit,
             "find-lr": _find_lr,
-            "coarse-grid": lambda context: _coarse_grid(
-                context, self._suggestion(), self._earlier(name, origin)
+            "coarse-grid": lambda context: self._grids().coarse(
+                context, origin, self._suggestion(), self._load(name)
             ),
-            "refine-grid": lambda context: self._refined(context, origin),
+            "refine-grid": lambda context: self._grids().refine(
+                context, origin, self._result("coarse-grid"), self._load(name)
+            ),
         }
         context = self._opened(origin)
         with outside_kept(context.task):
@@ -209,47 +228,28 @@ class Recipe:
 
     def _opened(self, origin: Mapping[str, Any]) -> Context:
         if self._context is None:
-            plans = PlanFile(self._run_dir, self._made_from("check-init", {}))
-            self._context = open_context(
-                self.task,
-                self.config,
-                self.progress,
-                lambda name, role: load_function(name, role, self._folder),
-                plans.read(),
-                plans.write,
-            )
+            plans = PlanFile(self._run_dir, self._made_from("check-init", {}) | machine(self._device))
+            self._context = self._open(self.task, self.config, plans.read(), plans.write)
+        self._context.open()
         if self._run_dir is None:
             return self._context
         run_dir = self._run_dir
         return replace(self._context, keep=lambda result: run_dir.save(result, origin, complete=False))
 
+    def _open(self, task: Task, config: Config, *plans: Any) -> Context:
+        return open_context(
+            task, config, self.progress, lambda name, role: load_function(name, role, self._folder), *plans
+        )
+
     def _suggestion(self) -> float | None:
         return self._result("find-lr").summary["suggestion"] if self.config.coarse.lr == "auto" else None
 
-    def _earlier(self, name: str, origin: Mapping[str, Any]) -> StepResult | None:
-        """Return what an earlier run of the same grid has trained, all of it or a part."""
-        stored = self._load(name)
-        return stored.result if stored and not changed(stored.made_from, origin) else None
-
-    def _refined(self, context: Context, origin: Mapping[str, Any]) -> StepResult:
+    def _grids(self) -> Grids:
         # Optuna takes longer to import than the first steps to run.
-        from lrtune.steps.refine_grid import StudyPlace, refine_grid
-        from lrtune.study.search import StudyFileError
+        from lrtune.grids import Grids
 
-        refine = {key: value for key, value in origin["refine"].items() if key not in _NOT_IN_STUDY}
-        name = f"refine-{fingerprint({**origin, 'refine': refine})}"
-        path = self._run_dir.path / "study.db" if self._run_dir else None
-        place = StudyPlace(None if path is None else str(path), name)
-        stored = self._load("refine-grid")
-        same_study = stored is not None and stored.result.details.get("study") == name
-        coarse, done = self._result("coarse-grid"), stored.result if stored and same_study else None
-        try:
-            return refine_grid(context, coarse, place, done)
-        except StudyFileError as error:
-            if self._run_dir is None or path is None:
-                raise
-            self._run_dir.set_aside(path, str(error))
-            return refine_grid(context, coarse, place, None)
+        studies = Studies(self.task, self.config, self._run_dir, self.progress.note)
+        return Grids(studies, self._variants, self._run_dir)
 
     # --- the report -----------------------------------------------------------------------------------------------
 
@@ -262,7 +262,7 @@ class Recipe:
         origin = self._made_from("report", {})
         if self._run_dir:
             context = {**report_context(origin), "command": self._command, "stale": stale}
-            context["config"] = self.config.model_dump(exclude_unset=True)
+            context["config"] = self.config.model_dump(exclude_unset=True, exclude={"storage"})
             result.summary["html"] = write_page(self._run_dir, {**fresh, "report": result}, context)
         result.seconds = time.perf_counter() - started
         return self._run_dir.save(result, origin) if self._run_dir else result

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lrtune.atomic_file import write_atomically
 from lrtune.curve_file import curve_from_csv, curve_to_csv
 from lrtune.errors import RunDirError
 from lrtune.provenance import fingerprint
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from lrtune.results import Curve
+
+_locks: set[int] = set()  # descriptors that hold a directory's lock
 
 FILES = {
     "check-init": "check-init.json",
@@ -153,7 +156,7 @@ class RunDir:
         data = content.encode() if isinstance(content, str) else content
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write_atomically(path, data)
+            write_atomically(path, data)
         except OSError as error:
             raise RunDirError(f"run_dir: cannot write {path}: {error.strerror}") from None
         return digest_of(data)
@@ -173,17 +176,18 @@ class RunDir:
             yield
             return
         handle = os.open(self.path, os.O_RDONLY)
+        _locks.add(handle)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            os.close(handle)
+            _unlock(handle)
             raise RunDirError(
                 f"run_dir: another lrtune is working in {self.path}; wait for it, or choose another with --run-dir"
             ) from None
         try:
             yield
         finally:
-            os.close(handle)  # which gives the lock back, as the system does after kill -9
+            _unlock(handle)  # as the system does after kill -9
 
     def set_aside(self, path: Path, why: str) -> None:
         """Rename a damaged file so that it is neither used nor lost."""
@@ -210,6 +214,22 @@ class RunDir:
                 path.unlink(missing_ok=True)
 
 
+def _unlock(handle: int) -> None:
+    """Close the descriptor, which gives the lock back."""
+    _locks.discard(handle)
+    os.close(handle)
+
+
+def _unlock_in_child() -> None:
+    """A forked child (a worker, a data loader's) that held on to the lock would keep it when its parent is gone."""
+    for handle in list(_locks):
+        _unlock(handle)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock_in_child)
+
+
 def digest_of(content: str | bytes) -> str:
     """Return the SHA-256 of a file's content, in hexadecimal."""
     return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
@@ -223,20 +243,6 @@ def curve_prefix(step: str) -> str:
 class _DamagedCurveError(Exception):
     def __init__(self, path: Path) -> None:
         self.path = path
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)  # mkstemp's 600 would hide results from colleagues and CI uploads
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _result_from(record: dict[str, Any], step: str) -> StepResult:

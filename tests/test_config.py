@@ -20,15 +20,25 @@ def test_defaults_are_the_designs() -> None:
         "task": "model.py:make_task",
         "args": {},
         "seed": 0,
-        "population": {"execution": "auto", "members": None},
+        "population": {"execution": "auto", "members": None, "workers": None},
         "device": "auto",
+        "precision": "float32",
         "batch_size": 64,
         "optimizer": {"name": "sgd", "momentum": 0.9},
         "run_dir": None,
         "overfit": {"batches": 5, "steps": 300},
         "find_lr": {"min": 1e-7, "max": 10.0, "steps": 100, "repeats": 3, "weight_decay": 1e-4},
-        "coarse": {"lr": "auto", "weight_decay": [0.0, 1e-5, 1e-4], "epochs": 3},
+        "coarse": {
+            "lr": "auto",
+            "weight_decay": [0.0, 1e-5, 1e-4],
+            "epochs": 3,
+            "axes": {},
+            "halving": None,
+        },
         "refine": {"trials": 20, "epochs": 15, "sampler": "tpe", "seeds": 3},
+        "storage": None,
+        "study": None,
+        "workers": {"heartbeat": 15, "patience": 300},
     }
 
 
@@ -56,7 +66,8 @@ def test_an_optimizer_of_ones_own_has_no_momentum() -> None:
         pytest.param({"overfti": {}}, "Config: overfti: unknown key; did you mean 'overfit'?", id="typo"),
         pytest.param(
             {"coarse": {"epoch": 1}},
-            "Config: coarse.epoch: unknown key; did you mean 'epochs'? (known: lr, weight_decay, epochs)",
+            "Config: coarse.epoch: unknown key; did you mean 'epochs'? "
+            "(known: lr, weight_decay, epochs, axes, halving)",
             id="typo in a section",
         ),
         pytest.param({"seed": 1.5}, "Config: seed: must be a whole number, found 1.5", id="fraction"),
@@ -169,3 +180,33 @@ def test_updated_returns_a_checked_copy() -> None:
     assert config.seed == 3
     with pytest.raises(ConfigError, match="seed"):
         config.updated(seed=-4)
+
+
+@pytest.mark.parametrize("value", [None, "off", False])
+def test_halving_is_off(value: Any) -> None:
+    """Nothing, `off` and YAML's reading of a bare off all mean that no cell is left behind."""
+    assert Config(coarse={"halving": value}).coarse.halving is None
+
+
+@pytest.mark.parametrize(
+    ("coarse", "said"),
+    [
+        ({"axes": {"lr": [0.1]}}, "'lr' has a key of its own: set coarse.lr"),
+        ({"axes": {"momentum": [0.9, 0.9]}}, "'momentum' holds a value twice"),
+        ({"axes": {"momentum": []}}, "Config: coarse.axes.momentum: must hold at least one value"),
+        ({"halving": 1}, "Config: coarse.halving: must be at least 2, found 1"),
+    ],
+    ids=["rate", "twice", "empty", "halving"],
+)
+def test_faults_of_the_coarse_grid(coarse: dict[str, Any], said: str) -> None:
+    """Axes that are none, and a share that would keep every cell, are refused."""
+    assert said in message_of(coarse=coarse)
+
+
+@pytest.mark.parametrize("storage", ["me:s3cret@host", "s3cret", 3])
+def test_a_storage_that_is_none_is_not_repeated(storage: Any) -> None:
+    """What cannot be understood may be a password: the message says what is wanted, not what was found."""
+    message = message_of(storage=storage)
+    assert message.startswith("Config: storage: must be ")
+    assert "s3cret" not in message
+    assert "s3cret" not in repr(Config(storage="postgresql://me:s3cret@host/db"))

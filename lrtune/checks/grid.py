@@ -10,7 +10,7 @@ import numpy as np
 from lrtune.checks.catalogue import finding
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from lrtune.results import Finding
 
@@ -45,13 +45,36 @@ def all_diverged(trials: Sequence[dict[str, Any]]) -> Finding | None:
     return finding("all-diverged", message + f"{max(rates):.3g}.", len(trials), "0")
 
 
-def trial_failed(failures: Sequence[tuple[str, Exception]], total: int) -> Finding | None:
-    """The user's code raises in no trial."""
+def trial_failed(
+    failures: Sequence[tuple[str, Exception | str]], total: int, tries: int = 1
+) -> Finding | None:
+    """The user's code raises in no trial.
+
+    Args:
+        failures: Settings, and what was raised in them.
+        total: Of all trials.
+        tries: How often the first of them was tried.
+    """
     if not failures:
         return None
     settings, error = failures[0]
-    message = f"{len(failures)} of {total} trials raised, first the one with {settings}: {error}"
+    often = f" (tried {tries} times)" if tries > 1 else ""
+    message = f"{len(failures)} of {total} trials raised, first the one with {settings}{often}: {error}"
     return finding("trial-failed", message, len(failures), "0")
+
+
+def failed_trials(
+    trials: Sequence[dict[str, Any]], labelled: Callable[[dict[str, Any]], str]
+) -> Finding | None:
+    """The user's code raises in no trial of a grid.
+
+    Args:
+        trials: The rows; those that failed say `error` and `tries`.
+        labelled: Names a trial's settings.
+    """
+    failed = [trial for trial in trials if trial["state"] == "failed"]
+    told = [(labelled(trial), str(trial.get("error", "no reason is known"))) for trial in failed]
+    return trial_failed(told, len(trials), int(failed[0].get("tries", 1)) if failed else 1)
 
 
 def best_at_grid_edge(

@@ -2,198 +2,245 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from lrtune.checks import grid as checks
 from lrtune.population.protocol import Member
-from lrtune.population.training import Run, train_members
-from lrtune.results import Curve, Finding, StepResult
-from lrtune.steps.trials import Trial, best_of, labelled, ranked, rounded, score, trial_of
+from lrtune.population.training import Halving
+from lrtune.results import Finding, StepResult
+from lrtune.steps.attempts import attempts
+from lrtune.steps.cells import Cell, CellPlan, automatic_rates, cell_of, combinations_of, initial_loss
+from lrtune.steps.shared_trials import Role, SharedTrials, lost_row
+from lrtune.steps.trials import Trial, best_of, labelled, ranked, score, trial_of
+from lrtune.study.agreement import agree
+from lrtune.study.grid import wanted_cells
+from lrtune.study.place import StudyPlace
+from lrtune.study.queue import TrialQueue
+from lrtune.study.trials import losses_by_epoch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from lrtune.progress import Bar
+    from lrtune.steps.cells import Combination
     from lrtune.steps.context import Context
+    from lrtune.study.trials import Taken, Wanted
 
-HALF_DECADES = (-3, -2, -1, 0, 1)  # around the suggestion: short sweeps favour rates that are too high
-_RATE_FACTOR = math.sqrt(10)
-_DECAY_FACTOR = 10.0
-_EXTENSIONS = 2  # of each axis, in each direction
+    Opened = Callable[[Combination], Context]
+
+_SHARE = 4  # of the cells left in a shared study one in so many is taken at a time: others find something too
 
 
-def coarse_grid(context: Context, suggestion: float | None, done: StepResult | None = None) -> StepResult:
+@dataclass(frozen=True)
+class Grid:
+    """What a coarse grid needs besides the task.
+
+    Attributes:
+        place: Where its study is kept.
+        made_from: What the study is of, for those who share it.
+        opened: Makes the task ready for values of the further axes.
+        role: Who works on it.
+    """
+
+    place: StudyPlace = field(default_factory=lambda: StudyPlace(None, "coarse"))
+    made_from: Mapping[str, Any] = field(default_factory=dict)
+    opened: Opened | None = None
+    role: Role = field(default_factory=Role)
+
+
+def coarse_grid(
+    context: Context, suggestion: float | None, done: StepResult | None = None, grid: Grid | None = None
+) -> StepResult:
     """Train every cell of the grid; extend it where the best cell lies at an edge, a bounded number of times.
 
     Args:
         context: The task made ready.
         suggestion: Of step 3, for `coarse.lr: auto`.
         done: An earlier run of the same settings, finished or not; its cells are not trained again.
+        grid: Where the cells' study is kept, and who else works on it; in memory where it is not given.
 
     Raises:
-        UserCodeError: If the user's code raises in every cell.
+        StudyFileError: If the study's file is damaged.
+        StorageError: If a shared study is of something else, or its storage stays away.
+        UserCodeError: If the user's code raises in every cell, or alike in the first ones.
     """
-    grid = _Grid(context, done)
-    settings = context.config.coarse
-    rates = _auto_rates(suggestion) if settings.lr == "auto" else [float(rate) for rate in settings.lr]
-    decays = [float(decay) for decay in settings.weight_decay] if context.program.decays else [0.0]
-    if not context.program.decays and any(settings.weight_decay):
-        context.progress.note("this optimizer has no weight decay: the grid is over learning rates alone")
-    if grid.trained:
-        context.progress.note(f"coarse-grid: {len(grid.trained)} cells are trained already")
-    with context.progress.bar("coarse grid", 0) as bar:
-        grid.train([(rate, decay) for rate in rates for decay in decays], bar)
-        while cells := grid.beyond_the_edge():
-            grid.train(cells, bar)
-    return grid.result()
+    grid = grid or Grid()
+    queue = TrialQueue(grid.place)
+    try:
+        return _CoarseGrid(context, suggestion, done, grid, queue).run()
+    finally:
+        queue.close()  # which gives back what was taken and not told
 
 
-def _auto_rates(suggestion: float | None) -> list[float]:
-    assert suggestion is not None, "step 3 gave no rate"
-    return [rounded(suggestion * 10 ** (half_decade / 2)) for half_decade in HALF_DECADES]
+def work_on_coarse_grid(context: Context, grid: Grid, queue: TrialQueue) -> int:
+    """Train cells of a study that another process has made, until none is left; return how many.
 
-
-class _Grid:
-    """The cells trained so far.
-
-    What an earlier run has trained stands in `trained` until the grid comes to that cell. So a resumed grid takes the
-    same way, extensions included, as one that was never interrupted.
+    Raises:
+        StorageError: If the study is of something else, or its storage stays away.
+        UserCodeError: If the user's code raises alike in the first cells.
     """
+    work = _CoarseGrid(context, None, None, grid, queue)
+    work.run()
+    return work.trials.trained
 
-    def __init__(self, context: Context, done: StepResult | None) -> None:
+
+class _CoarseGrid:
+    """The cells, and what is trained of them."""
+
+    def __init__(
+        self,
+        context: Context,
+        suggestion: float | None,
+        done: StepResult | None,
+        grid: Grid,
+        queue: TrialQueue,
+    ) -> None:
         self._context = context
-        self._trials: list[Trial] = []
-        self._curves: dict[str, Curve] = {}
-        self._failures: list[tuple[str, Exception]] = []
-        self._extended: list[str] = []
-        self._extensions: dict[tuple[str, str], int] = {}
-        earlier = [trial for trial in done.summary["trials"] if trial["state"] != "failed"] if done else []
-        self.trained = {(trial["lr"], trial["weight_decay"]): trial for trial in earlier}
-        self._earlier_curves = done.curves if done else {}
-
-    def train(self, cells: Sequence[tuple[float, float]], bar: Bar) -> None:
-        config = self._context.config
-        fresh = [cell for cell in dict.fromkeys(cells) if cell not in self._cells()]
-        for cell in fresh:
-            if cell in self.trained:
-                self._take(self.trained.pop(cell))
-        members = [
-            Member(lr, wd, config.seed, config.seed) for lr, wd in fresh if (lr, wd) not in self._cells()
-        ]
-        bar.extend(len(members) * config.coarse.epochs * self._context.data.train.counted())
-        runs = train_members(
-            self._context.planner, members, self._context.data, config.coarse.epochs, on_steps=bar.advance
+        self._settings = context.config.coarse
+        self._grid = grid
+        self._sizes: dict[tuple[Combination, int], int] = {}
+        if grid.place.shared:
+            setup = {"made_from": grid.made_from, "suggestion": suggestion}
+            suggestion = agree(queue, setup, ("suggestion",))["suggestion"]
+        rates = automatic_rates(suggestion) if self._settings.lr == "auto" else self._settings.lr
+        decays = list(self._settings.weight_decay) if context.program.decays else [0.0]
+        if not context.program.decays and any(self._settings.weight_decay):
+            context.progress.note("this optimizer has no weight decay: the grid is over learning rates alone")
+        self._plan = CellPlan(
+            [float(rate) for rate in rates],
+            [float(decay) for decay in decays],
+            combinations_of(self._settings.axes),
+            context.progress.note,
         )
-        total = len(self._trials) + len(members)
-        bar.tell(f"cell {len(self._trials) + 1} of {total}")
-        for run in runs:
-            self._add(run)
-            bar.tell(f"cell {min(len(self._trials) + 1, total)} of {total}")
-        if self._failures and len(self._failures) == len(self._trials):
-            raise self._failures[0][1]
+        self._adopt(queue, done)
+        self.trials = SharedTrials(queue, grid.role, done.curves if done else {})
+        if self.trials.rows:
+            context.progress.note(f"coarse-grid: {len(self.trials.rows)} cells are trained already")
 
-    def _cells(self) -> set[tuple[float, float]]:
-        return {(trial["lr"], trial["weight_decay"]) for trial in self._trials}
+    def _adopt(self, queue: TrialQueue, done: StepResult | None) -> None:
+        """Give the study the cells that only the plain files hold: it is new, or was lost."""
+        told = queue.told()
+        for row in done.summary["trials"] if done else []:
+            cell = cell_of(row, list(self._settings.axes))
+            if cell.identity not in told and row["state"] != "failed" and done and not queue.place.shared:
+                losses = losses_by_epoch(done.curves[row["curve"]].evaluations)
+                (wanted,) = self._wanted([cell])
+                queue.adopt(wanted, row, score(row), losses)
 
-    def _take(self, trial: Trial) -> None:
-        self._trials.append(trial)
-        self._curves[trial["curve"]] = self._earlier_curves[trial["curve"]]
+    def run(self) -> StepResult:
+        with self._context.progress.bar("coarse grid", 0) as bar:
+            while missing := self._missing():
+                if not self._trained_some(missing, bar):
+                    self.trials.wait(self._wanted(missing), self._context.progress.note)
+                self.trials.refresh()
+        return self._result(self._of_plan(self.trials.rows))
 
-    def _add(self, run: Run) -> None:
-        # Not the count: of an unfinished grid the failed cells are left out, and their numbers with them.
-        taken = [int(name.rsplit("-", 1)[1]) for name in {**self._earlier_curves, **self._curves}]
-        name = f"coarse-{max(taken, default=-1) + 1:03d}"
-        self._curves[name] = run.curve
-        self._trials.append(trial_of(run, name))
-        if run.failure:
-            self._failures.append((labelled(self._trials[-1]), run.failure))
-        self._context.keep(self._result_with(list(self.trained.values())))
+    def _missing(self) -> list[Cell]:
+        rows = self._of_plan(self.trials.rows)
+        # Before the grid is extended: where all cells raise, lower rates raise too.
+        if len(rows) == len(self._plan.cells):
+            self.trials.refuse_if_all_failed(list(rows.values()))
+        return self._plan.missing(self.trials.rows, self.trials.curves)
 
-    def beyond_the_edge(self) -> list[tuple[float, float]]:
-        """Return cells past the edge that the best cell lies at, none where it lies inside or enough was added."""
-        best = best_of(self._trials)
-        if best is None:
-            return self._below_everything()
-        for axis, factor in (("lr", _RATE_FACTOR), ("weight_decay", _DECAY_FACTOR)):
-            values = self._values(axis)
-            if checks.at_edge(best[axis], values) and self._gain(best, axis) >= checks.MATTERS:
-                up = best[axis] == values[-1]
-                beyond = rounded(best[axis] * factor if up else best[axis] / factor)
-                if self._may_extend(axis, "up" if up else "down", beyond):
-                    return self._line(axis, beyond, best)
-        return []
+    def _of_plan(self, rows: Mapping[str, Trial]) -> dict[str, Trial]:
+        return {cell.identity: rows[cell.identity] for cell in self._plan.cells if cell.identity in rows}
 
-    def _below_everything(self) -> list[tuple[float, float]]:
-        if not self._trials:
-            return []
-        lower = rounded(min(self._values("lr")) / _RATE_FACTOR**2)
-        return (
-            [(lower, decay) for decay in self._values("weight_decay")]
-            if self._may_extend("lr", "down", lower)
-            else []
-        )
+    # --- training -------------------------------------------------------------------------------------------------
 
-    def _may_extend(self, axis: str, direction: str, value: float) -> bool:
-        count = self._extensions[(axis, direction)] = self._extensions.get((axis, direction), 0) + 1
-        if count > _EXTENSIONS:
-            return False
-        name = "learning rate" if axis == "lr" else "weight decay"
-        self._extended.append(f"{name} {direction} to {value:.3g}")
-        why = (
-            "the best cell lies at the edge of the grid" if best_of(self._trials) else "no cell has completed"
-        )
-        self._context.progress.note(f"{why}: extending the {self._extended[-1]}")
-        return True
+    def _trained_some(self, missing: Sequence[Cell], bar: Bar) -> bool:
+        """Train a batch of cells that share their further values; say whether any was to be had."""
+        for combination in dict.fromkeys(cell.combination for cell in missing):
+            cells = [cell for cell in missing if cell.combination == combination]
+            context = self._opened(combination)
+            share = _SHARE if self._settings.halving is None else 1
+            taken = self.trials.take(self._wanted(cells), self._at_once(context, cells), share)
+            if taken:
+                self._train(context, taken, bar)
+                return True
+        return False
 
-    def _line(self, axis: str, value: float, best: Trial) -> list[tuple[float, float]]:
-        """A new rate meets every decay; a new decay only the best rate and its neighbours, where it can matter."""
-        if axis == "lr":
-            return [(value, decay) for decay in self._values("weight_decay")]
-        rates = self._values("lr")
-        at = rates.index(best["lr"])
-        return [(rate, value) for rate in rates[max(at - 1, 0) : at + 2]]
+    def _opened(self, combination: Combination) -> Context:
+        return self._grid.opened(combination) if combination and self._grid.opened else self._context
 
-    def _values(self, axis: str) -> list[float]:
-        return sorted({float(trial[axis]) for trial in self._trials})
+    def _wanted(self, cells: Sequence[Cell]) -> list[Wanted]:
+        return wanted_cells({cell.identity: cell.params for cell in cells}, self._settings.axes)
 
-    def _gain(self, best: Trial, axis: str) -> float:
-        """How much better the best is than the inner neighbour on an axis, as a share of the whole fall of the loss."""
-        values = self._values(axis)
-        inner = values[-2] if best[axis] == values[-1] else values[1]
-        other = "weight_decay" if axis == "lr" else "lr"
-        neighbours = [t for t in self._trials if t[axis] == inner and t[other] == best[other]]
-        fall = self._initial_loss() - score(best)
-        if not neighbours or fall <= 0:
-            return math.inf
-        return (score(neighbours[0]) - score(best)) / fall
+    def _at_once(self, context: Context, cells: Sequence[Cell]) -> int:
+        """Return how many cells train well together, asked once for each extent of the grid."""
+        if self._settings.halving is not None:  # they compete
+            return len(cells)
+        key = (cells[0].combination, len(self._plan.cells))
+        if key not in self._sizes:
+            steps = self._settings.epochs * context.data.train.counted()
+            members = [self._member(cell) for cell in cells]
+            self._sizes[key] = context.planner.group_size(members, context.data.train, steps)
+        return self._sizes[key]
 
-    def _initial_loss(self) -> float:
-        first = next((curve.evaluations[0] for curve in self._curves.values() if curve.evaluations), {})
-        loss = first.get("val_loss") if first.get("val_loss") is not None else first.get("train_loss")
-        return math.nan if loss is None else float(loss)
+    def _member(self, cell: Cell) -> Member:
+        seed = self._context.config.seed
+        return Member(cell.lr, cell.weight_decay, seed, seed)
 
-    def result(self) -> StepResult:
-        return self._result_with([])
+    def _train(self, context: Context, taken: Sequence[Taken], bar: Bar) -> None:
+        cells = {cell.identity: cell for cell in self._plan.cells}
+        by_member = {self._member(cells[one.identity]): one for one in taken}
+        for one in [one for one in taken if self.trials.deadly(one)]:
+            cell = cells[one.identity]
+            by_member.pop(self._member(cell))
+            seed = self._context.config.seed
+            self.trials.give_up(one, lost_row(cell.params, seed, self._name(cell), one.deaths))
+        epochs = self._settings.epochs
+        bar.extend(len(by_member) * epochs * context.data.train.counted())
+        self._tell_bar(bar)
+        halving = None
+        if self._settings.halving is not None:
+            halving = Halving(self._settings.halving, tuple(self._rivals(cells[taken[0].identity])))
+        for attempt in attempts(context, list(by_member), epochs, bar.advance, halving):
+            one = by_member[attempt.run.member]
+            cell = cells[one.identity]
+            row = trial_of(attempt.run, self._name(cell), dict(cell.combination), attempt.tries)
+            self.trials.add(one, attempt, row, lambda: self._context.keep(self._so_far()))
+            self._tell_bar(bar)
 
-    def _result_with(self, waiting: Sequence[Trial]) -> StepResult:
-        """Return the result, together with cells of an earlier run that the grid has not come to yet."""
+    def _rivals(self, cell: Cell) -> list[Any]:
+        """Return the curves of the cells trained before that compete with these at the rungs."""
+        rows = self.trials.rows
+        same = [one for one in self._plan.cells if one.combination == cell.combination]
+        return [self.trials.curves[rows[one.identity]["curve"]] for one in same if one.identity in rows]
+
+    def _tell_bar(self, bar: Bar) -> None:
+        total = len(self._plan.cells)
+        bar.tell(f"cell {min(len(self._of_plan(self.trials.rows)) + 1, total)} of {total}")
+
+    def _name(self, cell: Cell) -> str:
+        """By its place in the grid: the same in every process and after every interruption."""
+        return f"coarse-{self._plan.cells.index(cell):03d}"
+
+    # --- the result -----------------------------------------------------------------------------------------------
+
+    def _so_far(self) -> StepResult:
+        """Return the result so far, together with cells of an earlier run that the grid has not come to yet."""
+        return self._result({**self._of_plan(self.trials.rows), **self.trials.rows})
+
+    def _result(self, rows: Mapping[str, Trial]) -> StepResult:
+        curves = {row["curve"]: self.trials.curves[row["curve"]] for row in rows.values()}
         details = {
-            "initial_loss": self._initial_loss(),
-            "epochs": self._context.config.coarse.epochs,
-            "extended": self._extended,
+            "initial_loss": initial_loss(curves.values()),
+            "epochs": self._settings.epochs,
+            "extended": list(self._plan.extended),
         }
-        trials = [*self._trials, *waiting]
+        trials = list(rows.values())
         summary = {"best": best_of(trials), "trials": ranked(trials)}
-        curves = {trial["curve"]: self._earlier_curves[trial["curve"]] for trial in waiting} | self._curves
         return StepResult("coarse-grid", self._findings(), summary, details=details, curves=curves)
 
     def _findings(self) -> list[Finding]:
-        judged = [checks.all_diverged(self._trials), checks.trial_failed(self._failures, len(self._trials))]
-        if best := best_of(self._trials):
+        rows = list(self._of_plan(self.trials.rows).values())
+        judged = [checks.all_diverged(rows), checks.failed_trials(rows, labelled)]
+        edges = self._plan.edges(self.trials.rows, self.trials.curves)
+        if best := edges.best:
             judged += [
-                checks.best_at_grid_edge(best, axis, values, self._gain(best, axis))
+                checks.best_at_grid_edge(best, axis, values, edges.gain(axis))
                 for axis in ("lr", "weight_decay")
-                if len(values := self._values(axis)) > 1 and checks.at_edge(best[axis], values)
+                if len(values := edges.values(axis)) > 1 and checks.at_edge(best[axis], values)
             ]
         return [found for found in judged if found]

@@ -8,30 +8,48 @@ from typing import TYPE_CHECKING, Any
 from lrtune.checks.grid import has_exploded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from lrtune.population.training import Run
+    from lrtune.results import Curve
 
 Trial = dict[str, Any]
 _FIXED_COLUMNS = ("epoch", "step", "train_loss", "val_loss")
 
 
-def trial_of(run: Run, curve: str) -> Trial:
-    """Return a finished run as the row that the JSON of a grid holds; `curve` names its training curve."""
+def trial_of(run: Run, curve: str, axes: Mapping[str, Any] | None = None, tries: int = 1) -> Trial:
+    """Return a finished run as the row that the JSON of a grid holds.
+
+    Args:
+        run: The training.
+        curve: Names its training curve.
+        axes: Its values on further axes of the grid.
+        tries: How often it was trained; told of one that has failed, with what was raised.
+    """
     # Where a run diverged it ended with no finite loss: what its curve holds is from before.
     rows = [] if run.diverged else [row for row in run.curve.evaluations if row.get("train_loss") is not None]
     last = rows[-1] if rows else {}
     return {
         "lr": run.member.learning_rate,
         "weight_decay": run.member.weight_decay,
+        **(axes or {}),
         "val_loss": None if run.diverged else run.last("val_loss"),
         "train_loss": None if run.diverged else run.last("train_loss"),
         "metrics": {name: value for name, value in last.items() if name not in _FIXED_COLUMNS},
         "steps": run.steps,
-        "state": "failed" if run.failure else "diverged" if run.diverged or _exploded(run) else "complete",
+        "state": _state(run),
         "seed": run.member.seed,
         "curve": curve,
+        **({"error": str(run.failure), "tries": tries} if run.failure else {}),
     }
+
+
+def _state(run: Run) -> str:
+    if run.failure:
+        return "failed"
+    if run.diverged or _exploded(run):
+        return "diverged"
+    return "pruned" if run.pruned else "complete"
 
 
 def _exploded(run: Run) -> bool:
@@ -62,6 +80,20 @@ def ranked(trials: Iterable[Trial]) -> list[Trial]:
 def best_of(trials: Sequence[Trial]) -> Trial | None:
     """Return the best complete trial."""
     return min((trial for trial in trials if score(trial) < math.inf), key=score, default=None)
+
+
+def loss_after(curve: Curve, epoch: int) -> float | None:
+    """Return the loss that a trial is judged by, after an epoch; None where it was not measured."""
+    for row in curve.evaluations:
+        if row.get("epoch") == epoch:
+            loss = row.get("val_loss")
+            return loss if loss is not None else row.get("train_loss")
+    return None
+
+
+def ended_at(curve: Curve) -> int:
+    """Return the last epoch of a curve."""
+    return max((int(row["epoch"] or 0) for row in curve.evaluations), default=0)
 
 
 def labelled(trial: Trial) -> str:

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 from programs import (
     Constant,
+    Notes,
     blob_task,
     blobs,
     codes,
@@ -553,6 +554,44 @@ def test_a_bug_in_an_examination_costs_one_measurement(monkeypatch: pytest.Monke
     assert [one.skipped for one in done] == ["KeyError: 'x'", "nothing to measure"]
     assert len(notes) == 1
     assert "broken" in notes[0]
+
+
+def test_slow_models_are_examined_at_the_cheapest_first() -> None:
+    """What time does not suffice for is left out, told in the details and noted; the order stays that of the list."""
+    context = context_of(blob_task())
+    progress = cast("Notes", context.progress)
+    taken: list[str] = []
+
+    def probe(name: str) -> Any:
+        return lambda sample: taken.append(name)
+
+    examinations = tuple(
+        Examination(name, probe(name), (), passes=passes)
+        for name, passes in (("dear", 19.0), ("cheap", 0.5), ("dearest", 21.0))
+    )
+    sample = Sample(context.program, context.data.train, context.data.train.head(1, 0), 0)
+    done = examine(sample, progress, examinations, pass_seconds=5.0)
+    assert taken == ["cheap", "dear"]
+    assert [one.name for one in done] == ["dear", "cheap", "dearest"]
+    assert [one.skipped for one in done] == [
+        "nothing to measure",
+        "nothing to measure",
+        "no time left: the model is slow",
+    ]
+    assert [note for note in progress.notes if "dearest" in note and "100 s" in note] == progress.notes
+    taken.clear()
+    examine(sample, progress, examinations, pass_seconds=0.01)
+    assert set(taken) == {"cheap", "dear", "dearest"}
+
+
+def test_slow_models_see_fewer_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loss of a model whose pass takes seconds is that of four batches, and a note says so."""
+    monkeypatch.setattr("lrtune.steps.check_init.Stopwatch.seconds", lambda self: 2.0)
+    context = context_of(blob_task(), batch_size=8)
+    result = check_init(context)
+    assert result.summary["examples"] == 32
+    assert result.details["pass_seconds"] == 6.0
+    assert any("4 batches instead of 12" in note for note in cast("Notes", context.progress).notes)
 
 
 def test_recognised_answers_of_yes_and_no() -> None:

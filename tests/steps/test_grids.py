@@ -16,8 +16,9 @@ from lrtune.checks.grid import has_exploded
 from lrtune.results import StepResult, jsonable
 from lrtune.steps.coarse_grid import coarse_grid
 from lrtune.steps.loss_curves import loss_curves
-from lrtune.steps.refine_grid import StudyPlace, refine_grid
+from lrtune.steps.refine_grid import Study, refine_grid
 from lrtune.steps.trials import best_of, labelled, ranked, score
+from lrtune.study.place import StudyPlace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -220,7 +221,7 @@ def test_a_validation_loss_that_ends_is_no_score() -> None:
 def refined(place: StudyPlace, done: StepResult | None = None, **keys: Any) -> StepResult:
     """A refined search around the small coarse grid."""
     made = context(**keys)
-    return refine_grid(made, coarse_grid(made, None), place, done)
+    return refine_grid(made, coarse_grid(made, None), Study(place), done)
 
 
 MEMORY = StudyPlace(None, "refine")
@@ -275,10 +276,10 @@ def test_search_goes_on_after_an_interruption(tmp_path: Path, told: int) -> None
 
     object.__setattr__(made, "keep", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        refine_grid(made, coarse, place)
+        refine_grid(made, coarse, Study(place))
     again, trained = context(), []
     object.__setattr__(again, "keep", trained.append)
-    result = refine_grid(again, coarse, place, parts[told - 1])
+    result = refine_grid(again, coarse, Study(place), parts[told - 1])
     assert len(trained) == 6 - told
     trials = result.summary["trials"]
     assert len(trials) == 6
@@ -294,7 +295,7 @@ def test_more_trials_continue_the_study(tmp_path: Path) -> None:
     first = refined(place)
     made, trained = context(refine={"trials": 8, "epochs": 2, "seeds": 1}), []
     object.__setattr__(made, "keep", trained.append)
-    result = refine_grid(made, coarse_grid(context(), None), place, read_back(first))
+    result = refine_grid(made, coarse_grid(context(), None), Study(place), read_back(first))
     assert len(trained) == 2
     assert len(result.summary["trials"]) == 8
 
