@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lrtune.environment import environment
 from lrtune.errors import RunDirError
-from lrtune.results import STEPS, StepResult
+from lrtune.results import STEPS, StepResult, jsonable
 from lrtune.run_dir import FILES, RunDir
 from lrtune.steps.loss_curves import loss_curves
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from lrtune.run_dir import Stored
+
 _REPORTED = ("task", "device", "seed", "optimizer", "own_optimizer", "batch_size")
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a report is made of, in whatever form.
+
+    Attributes:
+        results: By step, in the recipe's order.
+        context: See `lrtune.reports.html.render`.
+        made_from: By step: what each result was made from.
+    """
+
+    results: dict[str, StepResult]
+    context: dict[str, Any]
+    made_from: dict[str, dict[str, Any]]
 
 
 def report_run_dir(path: str, command: str = "") -> StepResult:
@@ -28,13 +47,7 @@ def report_run_dir(path: str, command: str = "") -> StepResult:
         RunDirError: If the directory holds no result, or cannot be written.
     """
     started = time.perf_counter()
-    if not any((Path(path) / name).is_file() for name in FILES.values()):
-        raise RunDirError(f"{path}: holds no result of lrtune ({', '.join(FILES.values())})")
-    notes: list[str] = []
-    run_dir = RunDir(path, notes.append)
-    stored = {name: one for name in STEPS[:-1] if (one := run_dir.load(name)) is not None}
-    if not stored:
-        raise RunDirError(f"{path}: none of its results can be read: {'; '.join(notes)}")
+    run_dir, stored = _opened(path)
     results = {name: one.result for name, one in stored.items()}
     result = loss_curves(results)
     origin = list(stored.values())[-1].made_from
@@ -46,10 +59,69 @@ def report_run_dir(path: str, command: str = "") -> StepResult:
 
 
 def write_page(run_dir: RunDir, results: Mapping[str, StepResult], context: Mapping[str, Any]) -> str:
-    """Write the page and the best settings; see `lrtune.reports.files.write_report`."""
+    """Write the page and the best settings; see `lrtune.reports.files.write_report`.
+
+    The report's result keeps what the page says of its making, so that it can be set in other forms later.
+    """
     from lrtune.reports.files import write_report  # Altair takes longer to import than the first steps to run
 
+    report = results["report"]
+    report.details["environment"] = environment(str(context.get("command") or ""))
+    report.details["context"] = jsonable(context)
+    sweep = results.get("find-lr")
+    report.details["suggestion"] = sweep.summary.get("suggestion") if sweep else None
+    report.details["reported"] = [step for step in results if step != "report"]
     return write_report(run_dir, results, context)
+
+
+def material_of(path: str) -> Material:
+    """Return what the last report of a run directory was made of.
+
+    Args:
+        path: A run directory that holds a report.
+
+    Raises:
+        RunDirError: If it holds no result.
+    """
+    run_dir, stored = _opened(path)
+    report = run_dir.load("report")
+    made_from = {name: one.made_from for name, one in stored.items()}
+    results = {name: one.result for name, one in stored.items()}
+    if report is None or "context" not in report.result.details:
+        return Material(results, report_context(list(made_from.values())[-1]), made_from)
+    shown = [step for step in report.result.details["reported"] if step in results]
+    chosen = {**{step: results[step] for step in shown}, "report": report.result}
+    return Material(chosen, dict(report.result.details["context"]), made_from)
+
+
+def results_of(path: str) -> Material:
+    """Return all results of a run directory, with step 6 as it follows from them; nothing is written.
+
+    Raises:
+        RunDirError: If the directory holds no result.
+    """
+    _, stored = _opened(path)
+    results = {name: one.result for name, one in stored.items()}
+    made_from = {name: one.made_from for name, one in stored.items()}
+    context = report_context(list(made_from.values())[-1])
+    return Material({**results, "report": loss_curves(results)}, context, made_from)
+
+
+def is_run_dir(path: str | Path) -> bool:
+    """Whether a directory holds at least one result of lrtune."""
+    return any((Path(path) / name).is_file() for name in FILES.values())
+
+
+def _opened(path: str) -> tuple[RunDir, dict[str, Stored]]:
+    """Return a run directory and the steps' results in it, that of the report left out."""
+    if not is_run_dir(path):
+        raise RunDirError(f"{path}: holds no result of lrtune ({', '.join(FILES.values())})")
+    notes: list[str] = []
+    run_dir = RunDir(path, notes.append)
+    stored = {name: one for name in STEPS[:-1] if (one := run_dir.load(name)) is not None}
+    if not stored:
+        raise RunDirError(f"{path}: none of its results can be read: {'; '.join(notes)}")
+    return run_dir, stored
 
 
 def report_context(origin: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lrtune.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SCHEMA = 1  # of the JSON object; raised when a key changes its meaning
 
@@ -14,6 +17,7 @@ Severity = Literal["error", "warning", "info"]
 Verdict = Literal["pass", "warn", "fail"]
 
 STEPS = ("check-init", "overfit", "find-lr", "coarse-grid", "refine-grid", "report")
+WHOLES = ("run", "check")  # results made of those of several steps
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error")
 VERDICTS: dict[Severity, Verdict] = {"info": "pass", "warning": "warn", "error": "fail"}
 
@@ -76,7 +80,7 @@ class StepResult:
     """The outcome of one step of the recipe.
 
     Attributes:
-        step: One of `STEPS`, or `run`.
+        step: One of `STEPS` or of `WHOLES`.
         findings: What was seen, the likeliest reason first.
         summary: The step's numbers; the keys are those of the design's table.
         seconds: Wall-clock time it took.
@@ -84,7 +88,7 @@ class StepResult:
         details: Series and settings behind the summary, for charts and the report.
         curves: Training curves by name, each a file `curves/<name>.csv` of the run directory.
         reused: Whether it was read from the run directory instead of computed.
-        steps: The results of a whole `run`, else empty.
+        steps: The results of a whole `run` or `check`, else empty.
     """
 
     step: str
@@ -113,6 +117,10 @@ class StepResult:
         """The same line, then each finding with what to do; what follows from another stands beneath that."""
         return "\n".join([repr(self), *map(str, self.findings)])
 
+    def _repr_html_(self) -> str | None:
+        """Return what a notebook shows in place of the plain line; see `notebook_html`."""
+        return notebook_html(self) if notebook_html else None
+
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object that `--json` prints: plain values, None for what is not finite."""
         head: dict[str, Any] = {
@@ -125,13 +133,18 @@ class StepResult:
             "findings": [finding.to_dict() for finding in self.findings],
             "summary": jsonable(self.summary),
         }
-        if self.step == "run":
+        if self.step in WHOLES:
             head["steps"] = [step.to_dict() for step in self.steps]
         return head
 
     def stored_in(self, run_dir: str) -> StepResult:
         """Return the same result, saying where it is kept."""
         return replace(self, run_dir=run_dir)
+
+
+# How a notebook shows a result. What draws stands above this file, which imports nothing of it: `lrtune` itself, which
+# may name every part, puts a function here.
+notebook_html: Callable[[StepResult], str] | None = None
 
 
 def jsonable(value: Any) -> Any:

@@ -35,19 +35,21 @@ def save(chart: alt.TopLevelMixin, path: str | Path) -> Path:
     return target
 
 
-def _png(chart: alt.TopLevelMixin) -> bytes:
+def png_of(chart: alt.TopLevelMixin) -> bytes:
+    """Return a chart as a PNG file, on white."""
     import vl_convert  # takes a tenth of a second and is not needed to make a chart
 
-    spec = chart.to_dict()
+    spec = chart.to_dict(validate=False)  # the tests validate; here every row would be checked
     # On a transparent ground vl-convert 1.9 stores half-transparent marks too dark, so pictures get a white one.
     spec["config"] = {**spec.get("config", {}), "background": "white"}
     return bytes(vl_convert.vegalite_to_png(spec, scale=_PNG_SCALE))
 
 
-def _svg(chart: alt.TopLevelMixin) -> bytes:
+def svg_of(chart: alt.TopLevelMixin) -> bytes:
+    """Return a chart as an SVG file, on a transparent ground."""
     import vl_convert
 
-    return str(vl_convert.vegalite_to_svg(chart.to_dict())).encode()
+    return str(vl_convert.vegalite_to_svg(chart.to_dict(validate=False))).encode()
 
 
 def _html(chart: alt.TopLevelMixin) -> bytes:
@@ -59,8 +61,8 @@ def _json(chart: alt.TopLevelMixin) -> bytes:
 
 
 _WRITERS: dict[str, Callable[[alt.TopLevelMixin], bytes]] = {
-    ".png": _png,
-    ".svg": _svg,
+    ".png": png_of,
+    ".svg": svg_of,
     ".html": _html,
     ".json": _json,
 }

@@ -14,12 +14,17 @@ if TYPE_CHECKING:
 MOST_POINTS = 400  # a trial: more dots than that merge on a screen
 LEAST_POINTS = 60
 _LEAST_TO_SMOOTH = 15
-_ALL_POINTS = 10_000  # a chart: half a megabyte of the page
+_ALL_POINTS = 6_000  # a chart: a third of a megabyte of the page, and drawn within a second
 
 
 def known(values: Sequence[float | None]) -> list[tuple[int, float]]:
     """Return (position, value) of the values that are finite numbers."""
-    return [(index, value) for index, item in enumerate(values) if (value := finite(item)) is not None]
+    try:
+        numbers = np.asarray(values, dtype=float)  # None becomes NaN; a hundred times as fast as one by one
+    except (TypeError, ValueError):
+        return [(index, value) for index, item in enumerate(values) if (value := finite(item)) is not None]
+    places = np.flatnonzero(np.isfinite(numbers))
+    return list(zip(places.tolist(), numbers[places].tolist(), strict=True))
 
 
 def points_each(count: int) -> int:

@@ -94,9 +94,18 @@ def overlaid(*layers: alt.Chart) -> alt.LayerChart:
     return alt.LayerChart(layer=list(layers))
 
 
-def base(rows: list[Row]) -> alt.Chart:
-    """Return a chart without a mark over `rows`, which travel inside it."""
-    return alt.Chart(alt.InlineData(values=rows))
+def base(rows: list[Row], name: str | None = None) -> alt.Chart:
+    """Return a chart without a mark over `rows`, which travel inside it; by `name` a page can add to them."""
+    return alt.Chart(alt.InlineData(values=rows, name=name) if name else alt.InlineData(values=rows))
+
+
+def unnamed(chart: AnyChart) -> AnyChart:
+    """Return the chart with its data nameless: within one picture, data of one name are the same data."""
+    copied = chart.copy()
+    for part in (copied, *getattr(copied, "layer", [])):
+        if isinstance(part.data, alt.InlineData):
+            part.data = alt.InlineData(values=part.data.values)
+    return copied
 
 
 def titled(chart: AnyChart, title: str, subtitle: str = "", height: int = HEIGHT) -> AnyChart:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
+import shutil
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import plotext
+from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,7 +17,11 @@ if TYPE_CHECKING:
     from lrtune.charts.probed import Probes
     from lrtune.results import StepResult
 
-_WIDTH, _HEIGHT = 74, 14
+_NARROWEST, _WIDEST, _HEIGHT = 30, 100, 14
+_MARGIN_COLUMNS = 6  # of the terminal, left free beside a plot
+# What stands within a plot's frame, and its colour where the terminal has any.
+_COLOURS = {"[\u2800-\u28ff]+": "blue", "•": "cyan", "[os]": "dark_orange", "x": "red"}
+_FRAMED = re.compile(r"[┤│](.*)│$", re.MULTILINE)
 _HEADROOM = 1.5  # drops of the loss above its lowest that are shown: a divergence would flatten the valley
 _MARGIN = 0.1  # of the first loss: as much is shown above a curve that never falls
 _LINE, _DOTS, _PROBE, _STOPPED, _LOST = "braille", "•", "o", "s", "x"
@@ -21,11 +29,27 @@ _LINE, _DOTS, _PROBE, _STOPPED, _LOST = "braille", "•", "o", "s", "x"
 Points = list[tuple[float, float]]
 
 
+def plot_width() -> int:
+    """Return how many columns a plot may take: the terminal's, less a margin, within reason."""
+    columns = shutil.get_terminal_size().columns  # COLUMNS, else the terminal, else 80
+    return max(_NARROWEST, min(_WIDEST, columns - _MARGIN_COLUMNS))
+
+
 class _Series(NamedTuple):
     """Points and how they are drawn; with `_LINE` as the marker, joined."""
 
     points: Points
     marker: str
+
+
+def painted(plot: str) -> Text:
+    """Return a plot in colours, which rich leaves away where the terminal shows none."""
+    text = Text(plot, no_wrap=True)
+    for frame in _FRAMED.finditer(plot):
+        for pattern, colour in _COLOURS.items():
+            for mark in re.finditer(pattern, frame[1]):
+                text.stylize(colour, frame.start(1) + mark.start(), frame.start(1) + mark.end())
+    return text
 
 
 def sweep_plot(result: StepResult) -> str:
@@ -75,14 +99,15 @@ def _legend(series: Sequence[_Series], probes: Probes, marked: bool) -> list[str
         _LOST: "x diverged",
     }
     said = [words[one.marker] for one in series if one.points]
-    return [f"  {line}" for line in _joined([*said, *(["upright line: the suggestion"] if marked else [])])]
+    lines = _joined([*said, *(["upright line: the suggestion"] if marked else [])])
+    return [f"  {part}" for line in lines for part in wrap(line, plot_width() - 2)]
 
 
 def _joined(parts: Sequence[str]) -> list[str]:
     """Return the parts in as few lines as hold them."""
     lines: list[str] = []
     for part in parts:
-        if lines and len(lines[-1]) + len(part) + 2 <= _WIDTH - 2:
+        if lines and len(lines[-1]) + len(part) + 2 <= plot_width() - 2:
             lines[-1] += f"; {part}"
         else:
             lines.append(part)
@@ -100,14 +125,18 @@ def epochs_plot(result: StepResult) -> str:
     both = "training (dots) and validation (line) loss" if len(drawn) == 2 else "training loss"
     looks = [_DOTS, _LINE] if len(drawn) == 2 else [_LINE]
     lines = [_Series(points, look) for points, look in zip(drawn, looks, strict=False)]
-    return _drawn(lines, f"epoch of the best trial: {both}", []) if drawn else ""
+    if not drawn:
+        return ""
+    # Beneath, where it can wrap: plotext leaves a label away that is wider than the plot.
+    said = wrap(f"the best trial by epoch: {both}", plot_width() - 2)
+    return "\n".join([_drawn(lines, "epoch", []), *(f"  {line}" for line in said)])
 
 
 def _drawn(series: Sequence[_Series], label: str, marks: Sequence[float], log_x: bool = False) -> str:
     figure = plotext.figure
     figure.clear()
     figure.theme("colorless")
-    figure.plot_size(_WIDTH, _HEIGHT)
+    figure.plot_size(plot_width(), _HEIGHT)
     for points, marker in (one for one in series if one.points):
         x, y = [point[0] for point in points], [point[1] for point in points]
         signal = figure.signal(x, y, marker=marker)

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from lrtune.results import StepResult
 
 _SHOWN_TRIALS = 10
+_TRIAL_KEYS = (  # what every row has; anything else is a further axis of the grid
+    *("lr", "weight_decay", "val_loss", "train_loss", "metrics", "steps", "state", "seed", "curve"),
+    *("error", "tries"),
+)
 _RATES = (("stable up to", "largest_stable"), ("diverges at", "diverged_at"))
 
 
@@ -59,7 +63,7 @@ def _overfit(result: StepResult) -> list[Any]:
 
 
 def _find_lr(result: StepResult) -> list[Any]:
-    from lrtune.cli.plots import sweep_plot
+    from lrtune.cli.plots import painted, sweep_plot
 
     found = result.summary
     rows = []
@@ -75,7 +79,7 @@ def _find_lr(result: StepResult) -> list[Any]:
     if found.get("gradient_steps") is not None:
         rows.append(("gradient steps", number(found["gradient_steps"])))
     plot = sweep_plot(result) if _plots() else ""
-    return [*([pairs(*rows)] if rows else []), *([Text(plot)] if plot else [])]
+    return [*([pairs(*rows)] if rows else []), *([painted(plot)] if plot else [])]
 
 
 def _grid(result: StepResult) -> list[Any]:
@@ -83,6 +87,8 @@ def _grid(result: StepResult) -> list[Any]:
     if not trials:
         return []
     metrics = list(dict.fromkeys(name for trial in trials for name in trial["metrics"]))[:3]
+    axes = list(dict.fromkeys(key for trial in trials for key in trial if key not in _TRIAL_KEYS))
+    metrics = metrics[: max(3 - len(axes), 0)]  # a terminal has 80 columns; the report shows all
     rows = []
     shown = trials[:_SHOWN_TRIALS]
     chosen = [
@@ -95,20 +101,30 @@ def _grid(result: StepResult) -> list[Any]:
         state = " ".join(
             part for part in (best, "" if trial["state"] == "complete" else trial["state"]) if part
         )
-        rows.append([number(trial["lr"], 3), number(trial["weight_decay"], 3), *losses, *measured, state])
+        varied = (_value(trial.get(axis)) for axis in axes)
+        settings = (number(trial["lr"], 3), number(trial["weight_decay"], 3), *varied)
+        rows.append([*settings, *losses, *measured, state])
+    names = [axis.rpartition(".")[2].replace("_", " ") for axis in axes]
     table = columns(
-        ("lr", "weight decay", "val loss", "train loss", *metrics, "state"), rows, left=("state",)
+        ("lr", "weight decay", *names, "val loss", "train loss", *metrics, "state"), rows, left=("state",)
     )
     more = len(trials) - len(shown) - len(chosen)
     return [table, Text(f"and {more} more, see the report", style="dim")] if more > 0 else [table]
 
 
+def _value(value: Any) -> str:
+    """A value of a further axis: a number, or whatever a task or an optimizer takes."""
+    return number(value, 3) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
 def _report(result: StepResult) -> list[Any]:
-    from lrtune.cli.plots import epochs_plot
+    from lrtune.cli.plots import epochs_plot, painted
 
     best = result.summary["best"]
     if best is None:
-        rows = [("best settings", "none yet: no grid has completed")]
+        from lrtune.reports.settings import suggested_words
+
+        rows = [("best settings", suggested_words(result.details.get("suggestion")))]
     else:
         rows = [
             (
@@ -127,7 +143,7 @@ def _report(result: StepResult) -> list[Any]:
     if result.summary["html"]:
         rows.append(("report", str(result.summary["html"])))
     plot = epochs_plot(result) if _plots() else ""
-    return [pairs(*rows), *([Text(plot)] if plot else [])]
+    return [pairs(*rows), *([painted(plot)] if plot else [])]
 
 
 # A new step: one function above, one line here.

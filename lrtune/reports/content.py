@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lrtune.charts import with_best_curve
 from lrtune.charts.numbers import finite, number
 from lrtune.charts.trials import COMPLETE
-from lrtune.reports.settings import optimizer_of, optimizer_words
-from lrtune.reports.tables import Aside, Table, asides, facts, table
+from lrtune.reports.asides import Aside, asides
+from lrtune.reports.obtained import obtained_facts, obtained_table
+from lrtune.reports.settings import optimizer_of, optimizer_words, other_axes, suggested_words, trained_with
+from lrtune.reports.tables import Table, facts, table
 from lrtune.results import STEPS
 
 if TYPE_CHECKING:
@@ -97,6 +100,8 @@ class Content:
         state: Third line: whether anything is wrong.
         verdict: The worst verdict of all steps.
         problems: The errors, or what they follow from, each with its section.
+        costs: What each step took, by which command.
+        obtained: What holds for all steps: task, device, seed, versions.
     """
 
     sections: list[Section]
@@ -106,11 +111,13 @@ class Content:
     state: str
     verdict: str
     problems: list[tuple[Section, Finding]]
+    costs: Table
+    obtained: list[tuple[str, str]]
 
 
 def content(results: Mapping[str, StepResult], context: Mapping[str, Any]) -> Content:
     """Put together what there is to say; whatever is missing is said to be so."""
-    known = by_step(results)
+    known = in_order(by_step(results))
     stale = set(context.get("stale") or ())
     sections = [Section(step, i, known.get(step), step in stale) for i, step in enumerate(STEPS, start=1)]
     best = best_trial(known)
@@ -124,6 +131,8 @@ def content(results: Mapping[str, StepResult], context: Mapping[str, Any]) -> Co
         state=_state(sections),
         verdict=next((verdict for verdict in ("fail", "warn", "pass") if verdict in verdicts), "none"),
         problems=problems,
+        costs=obtained_table(known),
+        obtained=obtained_facts(known, context),
     )
 
 
@@ -137,6 +146,12 @@ def by_step(results: Mapping[str, StepResult]) -> dict[str, StepResult]:
     """Return the results by step, those of a whole run among them."""
     flat = [step for result in results.values() for step in (result.steps or [result])]
     return {result.step: result for result in flat if result.step in STEPS}
+
+
+def in_order(results: Mapping[str, StepResult]) -> dict[str, StepResult]:
+    """Return the results in the recipe's order, that of the report with the curve of the trial that it calls best."""
+    ordered = {step: results[step] for step in STEPS if step in results}
+    return {step: with_best_curve(result, ordered.values()) for step, result in ordered.items()}
 
 
 def best_trial(results: Mapping[str, StepResult]) -> dict[str, Any] | None:
@@ -154,17 +169,16 @@ def _loss(trial: Mapping[str, Any]) -> float:
 def _settings(
     best: Mapping[str, Any] | None, results: Mapping[str, StepResult], optimizer: Mapping[str, Any]
 ) -> str:
-    if best:
-        words = [
-            f"learning rate {number(best.get('lr'))}",
-            f"weight decay {number(best.get('weight_decay'))}",
-        ]
-        return ", ".join([*words, *filter(None, [optimizer_words(optimizer)])])
-    sweep = results.get("find-lr")
-    suggestion = finite(sweep.summary.get("suggestion")) if sweep else None
-    if suggestion is None:
-        return "none found"
-    return f"learning rate {number(suggestion)} (suggested by the sweep, not yet trained with)"
+    if not best:
+        sweep = results.get("find-lr")
+        return suggested_words(sweep.summary.get("suggestion") if sweep else None)
+    words = [
+        f"learning rate {number(best.get('lr'))}",
+        f"weight decay {number(best.get('weight_decay'))}",
+        optimizer_words(trained_with(optimizer, best)),
+        *(f"{axis.replace('_', ' ')} {number(value)}" for axis, value in other_axes(best).items()),
+    ]
+    return ", ".join(filter(None, words))
 
 
 def _reaches(best: Mapping[str, Any] | None) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from lrtune.reports import html
+from lrtune.reports.settings import other_axes, trained_with
 from lrtune.results import jsonable
 from lrtune.version import __version__
 
@@ -26,13 +27,7 @@ def write_report(run_dir: RunDir, results: Mapping[str, StepResult], context: Ma
         results: By step; those missing are said not to have been run.
         context: See `lrtune.reports.html.render`; the time and the version are added here.
     """
-    now = datetime.now().astimezone().isoformat(" ", "seconds")
-    settings = yaml.safe_dump(jsonable(context.get("config", {})), sort_keys=False)
-    page = html.render(
-        results,
-        title=str(context.get("task", "task")).rpartition("/")[2],
-        context={**context, "version": __version__, "created": now, "config_yaml": settings},
-    )
+    page = html.render(results, title_of(context), page_context(context))
     run_dir.write("report.html", page)
     best = results["report"].summary.get("best")
     if best is not None:
@@ -40,6 +35,19 @@ def write_report(run_dir: RunDir, results: Mapping[str, StepResult], context: Ma
     else:
         run_dir.remove("best.yaml")
     return str(run_dir.path / "report.html")
+
+
+def title_of(context: Mapping[str, Any]) -> str:
+    """Return the heading: the task's name without its folders."""
+    return str(context.get("task") or "task").rpartition("/")[2]
+
+
+def page_context(context: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the context with the time, the version and the settings as YAML added."""
+    now = datetime.now().astimezone().isoformat(" ", "seconds")
+    config = context.get("config") or {}
+    settings = yaml.safe_dump(jsonable(config), sort_keys=False) if config else None
+    return {"created": now, **context, "version": __version__, "config_yaml": settings}
 
 
 def best_yaml(best: Mapping[str, Any], results: Mapping[str, StepResult], context: Mapping[str, Any]) -> str:
@@ -51,12 +59,17 @@ def best_yaml(best: Mapping[str, Any], results: Mapping[str, StepResult], contex
         context: Holds `optimizer`, `batch_size`, `own_optimizer` and `task`.
     """
     grid = next(step for step in ("refine-grid", "coarse-grid") if _holds(results.get(step), best))
-    optimizer = {} if context.get("own_optimizer") else {"optimizer": context.get("optimizer")}
+    optimizer = (
+        {}
+        if context.get("own_optimizer")
+        else {"optimizer": trained_with(context.get("optimizer") or {}, best)}
+    )
     values = {
         "learning_rate": best["lr"],
         "weight_decay": best["weight_decay"],
         **optimizer,
         "batch_size": context.get("batch_size"),
+        **other_axes(best),
         "epochs": results[grid].details.get("epochs"),
         "seed": best["seed"],
         "val_loss": best["val_loss"],

@@ -13,17 +13,18 @@ import altair as alt
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from lrtune.charts import pictures, with_best_curve
+from lrtune.charts import later_rows, pictures
 from lrtune.charts.numbers import number
 from lrtune.charts.theme import themed
-from lrtune.reports.content import Content, Section, by_step, content
+from lrtune.reports.content import Content, Section, content
 from lrtune.reports.settings import optimizer_of, torch_line, yaml_lines
 from lrtune.results import jsonable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from lrtune.charts.theme import AnyChart
+    from lrtune.charts.crowd import LaterRows
+    from lrtune.charts.theme import AnyChart, Row
     from lrtune.results import StepResult
 
 # What could end a script element or a comment, and what old parsers take for the end of a line.
@@ -43,19 +44,35 @@ def render(results: Mapping[str, StepResult], title: str, context: Mapping[str, 
         A complete HTML document of about a megabyte plus the data.
     """
     said = content(results, context)
-    figures = {s.step: _figures(s, by_step(results)) for s in said.sections if s.result}
-    specs = {figure["id"]: figure["spec"] for step in figures.values() for figure in step}
-    scripts = [Markup(_bundle()), Markup(_resource("page.js"))]
-    page: str = _template().render(
+    figures = {s.step: _figures(s) for s in said.sections if s.result}
+    return page_of(
+        "page.html.jinja",
+        [figure for step in figures.values() for figure in step],
         said=said,
         title=title,
         context=context,
         figures=figures,
+        crowded={step for step, drawn in figures.items() if any(figure["later"] for figure in drawn)},
         copies=_copies(said, context),
-        data=Markup(script_json(specs)),
+    )
+
+
+def page_of(name: str, drawn: Sequence[Mapping[str, Any]], /, **words: Any) -> str:
+    """Return a page of charts: its template filled, with data, style, scripts and the policy that allows these alone.
+
+    Args:
+        name: Of the template.
+        drawn: All charts of the page, as `figure_of` returns them.
+        words: Whatever else the template names.
+    """
+    scripts = [Markup(_bundle()), Markup(_resource("page.js"))]
+    page: str = template(name).render(
+        data=Markup(script_json({figure["id"]: figure["spec"] for figure in drawn})),
+        later=Markup(script_json({figure["id"]: figure["later"] for figure in drawn if figure["later"]})),
         style=Markup(_resource("page.css")),
         scripts=scripts,
         policy=_policy([str(script) for script in scripts]),
+        **words,
     )
     return page
 
@@ -69,21 +86,31 @@ def script_json(value: Any) -> str:
     return json.dumps(jsonable(value), separators=(",", ":"), allow_nan=False).translate(_UNSAFE)
 
 
-def _figures(section: Section, results: Mapping[str, StepResult]) -> list[dict[str, Any]]:
+def _figures(section: Section) -> list[dict[str, Any]]:
     """Return the section's charts: specification, caption and the words for those who cannot see them."""
-    if section.result is None:
-        return []
-    drawn = pictures(with_best_curve(section.result, results.values()))
-    if section.step == "report" and not section.result.curves and not section.result.summary.get("best"):
-        drawn = {}  # no trial, no curve: the sections above have said so
-    return [_figure(f"{section.step}-{name}", name, picture) for name, picture in drawn.items()]
+    result = section.result
+    if result is None or (section.step == "report" and not result.curves and not result.summary.get("best")):
+        return []  # no trial, no curve: the sections above have said so
+    later = later_rows(result)
+    return [
+        figure_of(f"{section.step}-{name}", name, picture, later.get(name, {}))
+        for name, picture in pictures(result).items()
+    ]
 
 
-def _figure(identity: str, name: str, picture: AnyChart) -> dict[str, Any]:
+def figure_of(identity: str, name: str, picture: AnyChart, later: LaterRows | None = None) -> dict[str, Any]:
+    """Return what a page needs of a chart.
+
+    Args:
+        identity: Unique within the page.
+        name: Of the kind of chart.
+        picture: The chart.
+        later: Rows that join it when their trial is chosen.
+    """
     fitted = picture.properties(
         width="container", autosize=alt.AutoSizeParams(type="fit-x", contains="padding")
     )
-    spec = themed(fitted).to_dict()
+    spec = themed(fitted).to_dict(validate=False)  # the tests validate; here every row would be checked
     heading = spec.pop("title", {})  # set by the page, where it can wrap
     spec["config"]["padding"] = 2
     return {
@@ -93,7 +120,20 @@ def _figure(identity: str, name: str, picture: AnyChart) -> dict[str, Any]:
         "title": heading.get("text", name),
         "subtitle": " ".join(heading.get("subtitle", [])),
         "height": spec.get("height", 0),
+        "later": {
+            trial: {data: _columns(rows) for data, rows in parts.items()}
+            for trial, parts in (later or {}).items()
+        },
     }
+
+
+def _columns(rows: list[Row]) -> dict[str, Any]:
+    """Return rows of equal keys as columns, one that never changes as its value alone: a quarter of the bytes."""
+    columns = {key: [row[key] for row in rows] for key in rows[0]}
+    return {
+        key: values[0] if all(value == values[0] for value in values) else values
+        for key, values in columns.items()
+    } | {"rows": len(rows)}
 
 
 def _copies(said: Content, context: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -118,13 +158,14 @@ def _resource(name: str) -> str:
 
 
 @cache
-def _template() -> Any:
+def template(name: str) -> Any:
+    """Return a template of this folder; whatever it is given is escaped."""
     environment = Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
     environment.filters["number"] = number
     environment.filters["sentence"] = lambda text: f"{text[:1].upper()}{text[1:]}"
-    return environment.from_string(_resource("page.html.jinja"))
+    return environment.from_string(_resource(name))
 
 
 def _policy(scripts: list[str]) -> str:

@@ -13,7 +13,7 @@ from lrtune.reports.settings import optimizer_of, torch_line, yaml_lines
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from lrtune.reports.tables import Aside
+    from lrtune.reports.asides import Aside
     from lrtune.results import Finding, StepResult
 
 _MOST_TRIALS = 10
@@ -35,7 +35,7 @@ def render(results: Mapping[str, StepResult], title: str, context: Mapping[str, 
     blocks = [f"# {escaped(title)}", _answer(said), *_problems(said), *_copies(said, context)]
     blocks += ["## Steps", _steps(said.sections)]
     blocks += [block for section in said.sections if section.result for block in _section(section)]
-    return "\n\n".join([*blocks, *_footer(context)]) + "\n"
+    return "\n\n".join([*blocks, *_footer(said, context)]) + "\n"
 
 
 def escaped(text: object) -> str:
@@ -88,7 +88,7 @@ def _steps(sections: Iterable[Section]) -> str:
         ]
         for section in sections
     ]
-    return _table(["", "step", "verdict", "findings", "time"], rows)
+    return table_of(["", "step", "verdict", "findings", "time"], rows)
 
 
 def _section(section: Section) -> list[str]:
@@ -102,7 +102,7 @@ def _section(section: Section) -> list[str]:
     table = section.table
     if table.lines:
         rows = [[escaped(cell) for cell in line.cells] for line in table.lines[:_MOST_TRIALS]]
-        blocks.append(_table([escaped(column) for column in table.columns], rows))
+        blocks.append(table_of([escaped(column) for column in table.columns], rows))
     left = len(table.lines) - _MOST_TRIALS
     if left > 0:
         blocks.append(f"… and {left} more")
@@ -114,7 +114,7 @@ def _aside(aside: Aside) -> list[str]:
     """Return a table that GitHub shows when its heading is clicked."""
     rows = [[escaped(cell) for cell in line.cells] for line in aside.table.lines]
     head = f"<details><summary>{escape(aside.title, quote=False)}</summary>"
-    return [head, _table([escaped(column) for column in aside.table.columns], rows), "</details>"]
+    return [head, table_of([escaped(column) for column in aside.table.columns], rows), "</details>"]
 
 
 def _finding(finding: Finding) -> str:
@@ -124,22 +124,24 @@ def _finding(finding: Finding) -> str:
     judged = (("measured", measured), ("expected", finding.expected))
     known = [f"{word} {escaped(value)}" for word, value in judged if value is not None]
     parts += [f"({', '.join(known)})"] if known else []
-    parts += [f"**Fix:** {escaped(finding.fix)}"] if finding.fix and not cause else []
+    word = "Next" if finding.severity == "info" else "Fix"
+    parts += [f"**{word}:** {escaped(finding.fix)}"] if finding.fix and not cause else []
     parts += [f"Threshold: {escaped(finding.source)}"] if finding.source else []
     return " ".join(parts)
 
 
-def _footer(context: Mapping[str, Any]) -> list[str]:
-    keys = ("task", "command", "device", "seed", "created", "version")
-    known = [f"{key} {escaped(context[key])}" for key in keys if context.get(key) is not None]
-    blocks = (
-        ["## Configuration", fenced(str(context["config_yaml"]), "yaml")]
-        if context.get("config_yaml")
-        else []
-    )
-    return [*blocks, "; ".join(known)] if known else blocks
+def _footer(said: Content, context: Mapping[str, Any]) -> list[str]:
+    blocks = ["## How it was obtained"] if said.obtained or said.costs.lines else []
+    blocks += ["; ".join(f"{escaped(key)} {escaped(value)}" for key, value in said.obtained)]
+    if said.costs.lines:
+        rows = [[escaped(cell) for cell in line.cells] for line in said.costs.lines]
+        blocks.append(table_of(said.costs.columns, rows))
+    if context.get("config_yaml"):
+        blocks += ["## Configuration", fenced(str(context["config_yaml"]), "yaml")]
+    return [block for block in blocks if block]
 
 
-def _table(columns: list[str], rows: list[list[str]]) -> str:
+def table_of(columns: list[str], rows: list[list[str]]) -> str:
+    """Return a table; its cells are escaped already."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -2,6 +2,7 @@
 (() => {
   "use strict";
   const specs = JSON.parse(document.getElementById("specs").textContent);
+  const later = JSON.parse(document.getElementById("later").textContent); // chart -> trial -> data -> columns
   const rows = [...document.querySelectorAll("tr[data-trial]")];
   const bar = document.querySelector(".selected");
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
@@ -11,12 +12,34 @@
   const same = (a, b) => a.length === b.length && a.every((name) => b.includes(name));
   const variable = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-  function curvesOf(spec) {
-    const names = new Set();
-    for (const data of Object.values(spec.datasets || {})) {
+  function curvesOf(id) {
+    const spec = specs[id], names = new Set(Object.keys(later[id] || {}));
+    const parts = [spec, ...(spec.layer || [])];
+    const inline = parts.map((part) => (part.data && part.data.values) || []);
+    for (const data of [...Object.values(spec.datasets || {}), ...inline]) {
       for (const row of data) if (row.curve) names.add(row.curve);
     }
     return names;
+  }
+
+  // Columns to rows; a column that never changes is its value alone.
+  const expanded = (columns) => Array.from({ length: columns.rows }, (_, i) => Object.fromEntries(
+    Object.entries(columns).filter(([key]) => key !== "rows")
+      .map(([key, values]) => [key, Array.isArray(values) ? values[i] : values])));
+
+  // Of very many trials a chart draws some; the others join it while they are selected.
+  function join(chart, names) {
+    const parts = later[chart.id] || {};
+    const gone = [...chart.joined].filter((name) => !names.includes(name));
+    const come = names.filter((name) => parts[name] && !chart.joined.has(name));
+    for (const name of gone) {
+      for (const data of Object.keys(parts[name])) chart.view.remove(data, (row) => row.curve === name);
+      chart.joined.delete(name);
+    }
+    for (const name of come) {
+      for (const [data, columns] of Object.entries(parts[name])) chart.view.insert(data, expanded(columns));
+      chart.joined.add(name);
+    }
   }
 
   // A chart's own greys suit both grounds; here the ground is known, so texts may have the page's contrast.
@@ -47,7 +70,7 @@
       downloadFileName: `lrtune-${id}`,
       tooltip: { theme: dark.matches ? "dark" : "light" },
     });
-    const chart = { view: result.view, curves: curvesOf(specs[id]), result, linked: false };
+    const chart = { id, view: result.view, curves: curvesOf(id), joined: new Set(), result, linked: false };
     charts.set(id, chart);
     box.style.minHeight = "";
     try {
@@ -68,6 +91,7 @@
 
   function show(chart) {
     if (!chart.linked) return null;
+    join(chart, shown(chart));
     const fields = [{ type: "E", field: "curve" }];
     const tuples = shown(chart).map((name) => ({ unit: "", fields, values: [name] }));
     return chart.view.data("trial_store", tuples).runAsync();
@@ -110,17 +134,31 @@
     if (event.key === "Escape") select([]);
   });
 
-  async function copied(button) {
-    await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
-    button.textContent = "Copied";
-    setTimeout(() => { button.textContent = "Copy"; }, 1500);
-  }
-  if (navigator.clipboard) {
-    for (const button of document.querySelectorAll("[data-copy]")) button.hidden = false;
+  // Without a secure context, as on a page served over plain HTTP, there is only the old command.
+  function copiedTheOldWay(element) {
+    const choice = window.getSelection();
+    choice.selectAllChildren(element);
+    const done = document.execCommand("copy");
+    if (done) choice.removeAllRanges(); // else the text stays selected, to be copied by hand
+    return done;
   }
 
+  async function copied(button) {
+    const element = document.getElementById(button.dataset.copy);
+    const modern = navigator.clipboard && navigator.clipboard.writeText(element.textContent);
+    const done = await Promise.resolve(modern || Promise.reject(new Error("no clipboard")))
+      .then(() => true, () => copiedTheOldWay(element));
+    button.textContent = done ? "Copied" : "Selected";
+    document.getElementById("spoken").textContent = done ? "Copied" : "Selected: copy it with the keyboard";
+    setTimeout(() => { button.textContent = "Copy"; }, 1500);
+  }
+  for (const button of document.querySelectorAll("[data-copy]")) button.hidden = false;
+
   async function drawAll() {
-    for (const box of document.querySelectorAll("[data-chart]")) await draw(box);
+    for (const box of document.querySelectorAll("[data-chart]")) {
+      await draw(box);
+      await new Promise((done) => { setTimeout(done); }); // the reader may scroll before the last is drawn
+    }
     document.documentElement.dataset.drawn = String(charts.size);
   }
   dark.addEventListener("change", drawAll);

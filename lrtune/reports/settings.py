@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from lrtune.charts.numbers import finite, number
+from lrtune.reports.tables import further_axes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,6 +47,7 @@ def optimizer_of(context: Mapping[str, Any]) -> dict[str, Any]:
 
 def yaml_lines(trial: Mapping[str, Any], optimizer: Mapping[str, Any]) -> str:
     """Return the settings as lines of YAML."""
+    optimizer = trained_with(optimizer, trial)
     lines = [f"learning_rate: {exact(trial.get('lr'))}"]
     if trial.get("weight_decay") is not None:
         lines.append(f"weight_decay: {exact(trial['weight_decay'])}")
@@ -53,11 +55,13 @@ def yaml_lines(trial: Mapping[str, Any], optimizer: Mapping[str, Any]) -> str:
         items = {"name": optimizer["name"], **_keywords(optimizer)}
         inside = ", ".join(f"{key}: {_yaml(value)}" for key, value in items.items())
         lines.append(f"optimizer: {{{inside}}}")
+    lines += [f"{axis}: {_yaml(value)}" for axis, value in other_axes(trial).items()]
     return "\n".join(lines)
 
 
 def torch_line(trial: Mapping[str, Any], optimizer: Mapping[str, Any]) -> str:
     """Return the line of PyTorch that builds the optimizer; an own one is called as lrtune calls it."""
+    optimizer = trained_with(optimizer, trial)
     name = str(optimizer.get("name") or "sgd")
     rate, decay = exact(trial.get("lr")), exact(trial.get("weight_decay") or 0)
     if _is_own(optimizer):
@@ -79,6 +83,47 @@ def optimizer_words(optimizer: Mapping[str, Any]) -> str:
     rest = ", ".join(f"{key} {_words(value)}" for key, value in _keywords(optimizer).items())
     shown = _BY_NAME.get(name.lower(), name)
     return f"{shown} ({rest})" if shown and rest else shown
+
+
+def suggested_words(suggestion: object) -> str:
+    """Return what there is to say of the settings when only the sweep has run.
+
+    >>> suggested_words(0.0704), suggested_words(None)
+    ('learning rate 0.0704 (suggested by the sweep, not yet trained with)', 'none found')
+    """
+    known = finite(suggestion)
+    if known is None:
+        return "none found"
+    return f"learning rate {number(known)} (suggested by the sweep, not yet trained with)"
+
+
+# Keywords of torch.optim's classes that a grid may vary; any other axis is none of the optimizer's.
+_OPTIMIZER_KEYS = ("momentum", "dampening", "nesterov", "betas", "eps", "alpha", "rho", "amsgrad", "lr_decay")
+
+_OPTIMIZER = "optimizer."  # before an axis's name says that it is the optimizer's keyword, not the task's argument
+
+
+def trained_with(optimizer: Mapping[str, Any], trial: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the optimizer of one trial: of the configuration, with what the trial's own axes say instead.
+
+    >>> trained_with({"name": "sgd", "momentum": 0.9}, {"lr": 0.1, "momentum": 0.8, "hidden": 64})
+    {'name': 'sgd', 'momentum': 0.8}
+    """
+    if _is_own(optimizer):
+        return dict(optimizer)
+    plain = {key: trial[key] for key in _OPTIMIZER_KEYS if trial.get(key) is not None}
+    named = {key.removeprefix(_OPTIMIZER): trial[key] for key in trial if key.startswith(_OPTIMIZER)}
+    return {**optimizer, **plain, **named}
+
+
+def other_axes(trial: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a trial was trained with besides its optimizer: batch size and arguments of the task.
+
+    >>> other_axes({"lr": 0.1, "curve": "coarse-000", "momentum": 0.8, "hidden": 64})
+    {'hidden': 64}
+    """
+    others = (axis for axis in further_axes([trial]) if axis not in _OPTIMIZER_KEYS)
+    return {axis: trial[axis] for axis in others if not axis.startswith(_OPTIMIZER)}
 
 
 def _is_own(optimizer: Mapping[str, Any]) -> bool:

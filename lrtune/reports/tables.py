@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lrtune.charts.numbers import MISSING, finite, number
-from lrtune.charts.probed import probes_of, rules_of
 from lrtune.charts.trials import best_curve, curve_of, trials_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from lrtune.results import StepResult
 
 _LABELS = {
@@ -30,6 +31,11 @@ _LABELS = {
     "gain": "gain over the coarse grid",
     "noise": "noise between seeds",
 }
+# What every trial holds; whatever else it does is a further axis of the grid.
+_TRIAL_KEYS = (
+    *("lr", "weight_decay", "val_loss", "train_loss", "metrics", "steps", "state", "seed", "curve"),
+    *("error", "tries"),
+)
 _LOSSES = {"val_loss": "validation loss", "train_loss": "training loss"}
 
 
@@ -56,43 +62,6 @@ class Table:
     lines: list[Line] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Aside:
-    """A table beside the trials, to be unfolded.
-
-    Attributes:
-        title: What it holds, in words.
-        table: The numbers.
-    """
-
-    title: str
-    table: Table
-
-
-def asides(result: StepResult) -> list[Aside]:
-    """Return what step 3 measured at one rate each, and what other tools' rules say; nothing for other steps."""
-    return [aside for aside in (_probes(result), _rules(result)) if aside.table.lines]
-
-
-def _probes(result: StepResult) -> Aside:
-    probes = probes_of(result)
-    before = "" if probes.initial_loss is None else f" ({number(probes.initial_loss, 4)} before)"
-    cells = (
-        [number(one.learning_rate), number(one.loss, 4), number(one.steps), one.state] for one in probes.rates
-    )
-    title = f"{probes.words[:1].upper()}{probes.words[1:]}{before}"
-    return Aside(title, Table(["learning rate", "loss", "steps", "state"], [Line(row, "") for row in cells]))
-
-
-def _rules(result: StepResult) -> Aside:
-    rules = rules_of(result)
-    cells = ([rule.name, number(rule.learning_rate), number(rule.ratio)] for rule in rules)
-    columns = ["rule", "learning rate", "times the suggestion"]
-    return Aside(
-        "What other tools' rules read from the same sweeps", Table(columns, [Line(row, "") for row in cells])
-    )
-
-
 def facts(result: StepResult) -> list[tuple[str, str]]:
     """Return (label, value) of every single number or word that a step reports."""
     known = {**result.summary, **{key: result.details.get(key) for key in ("epochs", "gain", "noise")}}
@@ -113,20 +82,30 @@ def table(result: StepResult) -> Table:
         return Table()
     losses = [key for key in _LOSSES if any(finite(trial.get(key)) is not None for trial in trials)]
     metrics = list(dict.fromkeys(str(name) for trial in trials for name in trial.get("metrics") or {}))
-    columns = ["trial", "learning rate", "weight decay", *(_LOSSES[key] for key in losses), *metrics]
+    axes = further_axes(trials)
+    heads = [axis.replace("_", " ") for axis in axes]
+    columns = ["trial", "learning rate", "weight decay", *heads, *(_LOSSES[key] for key in losses), *metrics]
     best = best_curve(result)
     lines = [
-        Line(_cells(trial, losses, metrics), curve_of(trial), curve_of(trial) == best) for trial in trials
+        Line(_cells(trial, axes, losses, metrics), curve_of(trial), curve_of(trial) == best)
+        for trial in trials
     ]
+    lines.sort(key=lambda line: not line.best)  # over seeds, the best need not be the one of the lowest loss
     return Table([*columns, "steps", "state", "seed"], lines)
 
 
-def _cells(trial: dict[str, Any], losses: list[str], metrics: list[str]) -> list[str]:
+def further_axes(trials: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return what trials differ in besides rate and decay: the further axes of a grid."""
+    return list(dict.fromkeys(str(key) for trial in trials for key in trial if key not in _TRIAL_KEYS))
+
+
+def _cells(trial: dict[str, Any], axes: list[str], losses: list[str], metrics: list[str]) -> list[str]:
     reached = trial.get("metrics") or {}
     return [
         curve_of(trial),
         number(trial.get("lr")),
         number(trial.get("weight_decay")),
+        *(number(trial.get(axis)) for axis in axes),
         *(number(trial.get(key), 4, trim=False) for key in losses),
         *(number(reached.get(name), 4, trim=False) for name in metrics),
         number(trial.get("steps")),

@@ -49,7 +49,7 @@ def test_window(steps: int, window: int) -> None:
     assert window_for(steps) == window
 
 
-@pytest.mark.parametrize(("count", "points"), [(0, 400), (20, 400), (50, 200), (1000, 60)])
+@pytest.mark.parametrize(("count", "points"), [(0, 400), (15, 400), (30, 200), (1000, 60)])
 def test_points_each(count: int, points: int) -> None:
     """Many trials share the points that a page can bear."""
     assert points_each(count) == points

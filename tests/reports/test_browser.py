@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lrtune.charts import chart, save
+from lrtune.reports.compare import Run, compare
+from lrtune.reports.compare_forms import compared_html
 from lrtune.reports.html import render
+from lrtune.results import StepResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,3 +183,97 @@ def test_saved_chart_selects(made: ModuleType, browser: Any, tmp_path: Path) -> 
         browser.click(*place)
         browser.evaluate("new Promise(done => setTimeout(done, 100))")
         assert browser.evaluate(store) == expected
+
+
+def test_a_trial_that_is_not_drawn_joins(made: ModuleType, open_page: Callable[..., Any]) -> None:
+    """Of a crowd, a trial chosen in the table comes into the charts of curves, and leaves them when it is let go."""
+    curves = {f"refine-{i:03d}": made.curve(0.05, i, 200, 2) for i in range(60)}
+    trials = [made.trial(name, 0.01 * 1.05**i, 1e-4, one) for i, (name, one) in enumerate(curves.items())]
+    crowd = StepResult("refine-grid", [], {"best": trials[0], "trials": trials}, curves=curves)
+    page = open_page(render({"refine-grid": crowd}, "crowd", made.CONTEXT))
+    count = (
+        "window.lrtune.charts.get('refine-grid-loss-curves').view.data('point')"
+        ".filter(row => row.curve === 'refine-016').length"
+    )
+    assert page.evaluate(count) == 0
+    page.evaluate("document.querySelector('tr[data-trial=\"refine-016\"] button').click()")
+    assert chosen(page)["refine-grid-loss-curves"] == ["refine-016"]
+    assert 40 <= page.evaluate(count) <= 60
+    lines = STRONG.replace("CHART", "refine-grid-loss-curves").replace("MARK", "line")
+    assert page.evaluate(lines) == ["refine-016"]
+    page.press("Escape", 27)
+    page.evaluate("new Promise(done => setTimeout(done, 100))")
+    assert page.evaluate(count) == 0
+
+
+def test_copies(page: Any) -> None:
+    """The button copies the settings, or where there is no clipboard selects and copies them; it says so."""
+    page.evaluate(
+        "document.addEventListener('copy', () => { window.copied = String(window.getSelection()); })"
+    )
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    button = "document.querySelector('[data-copy=copy-1]')"
+    assert not page.evaluate(f"{button}.hidden")
+    place = page.evaluate(
+        f"(() => {{ {button}.scrollIntoView({{block: 'center', behavior: 'instant'}});"
+        f"const at = {button}.getBoundingClientRect();"
+        "return [at.left + at.width / 2, at.top + at.height / 2]; })()"
+    )
+    page.click(*place)
+    page.wait("document.getElementById('spoken').textContent")
+    assert page.evaluate("document.getElementById('spoken').textContent") == "Copied"
+    assert page.evaluate("window.copied").startswith("learning_rate: 0.06769")
+
+
+def test_tab_passes_through(page: Any) -> None:
+    """The tabulator goes on from every element that it reaches: nothing keeps the keyboard."""
+    seen = "(window.walk = window.walk || []).push(document.activeElement)"
+    for _ in range(40):
+        page.press("Tab", 9)
+        page.evaluate(seen)
+    assert page.evaluate("new Set(window.walk).size") == 40
+    assert page.evaluate("window.walk[0].className") == "skip"
+
+
+def test_charts_have_a_spoken_name(page: Any) -> None:
+    """A screen reader finds every chart as a picture with a description."""
+    named = (
+        "[...document.querySelectorAll('[data-chart]')].map(box => box.matches('[role]') ? box : "
+        "box.querySelector('[role=graphics-document]')).every(box => box && box.getAttribute('aria-label'))"
+    )
+    assert page.evaluate(named)
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_phone_without_errors(whole: str, open_page: Callable[..., Any], dark: bool) -> None:
+    """At phone width too, in either theme, the console stays empty."""
+    page = open_page(whole, width=390)
+    if dark:
+        page.evaluate("delete document.documentElement.dataset.drawn")
+        page.theme(dark=True)
+        page.wait("document.documentElement.dataset.drawn")
+    said = [e["entry"]["text"] for e in page.seen("Log.entryAdded")]
+    assert (page.seen("Runtime.exceptionThrown"), page.seen("Runtime.consoleAPICalled"), said) == ([], [], [])
+
+
+def test_text_of_other_directions_stays_within(made: ModuleType, open_page: Callable[..., Any]) -> None:
+    """A name that turns the writing round, and emoji, change nothing around them."""
+    title = '\u202eשלום 🎉 "quoted" </script>'
+    results = made.recipe()
+    results["check-init"].findings.append(made.finding("initial-loss-high", "error", message=title))
+    page = open_page(render(results, title, made.CONTEXT | {"task": title}))
+    assert page.evaluate("document.querySelector('h1').textContent") == title
+    isolated = "getComputedStyle(document.querySelector('.message')).unicodeBidi"
+    assert page.evaluate(isolated) in ("isolate", "plaintext")
+    assert page.evaluate("document.querySelectorAll('.message').length") > 0
+
+
+def test_comparison_opens_clean(made: ModuleType, open_page: Callable[..., Any]) -> None:
+    """The page of two runs draws its three charts without an error, fits a phone, and shows hostile names as text."""
+    evil = "</script><img src=x onerror='window.hacked=1'>"
+    runs = [Run(name, made.recipe(), made.CONTEXT, {}) for name in ("before", evil)]
+    page = open_page(compared_html(compare(*runs), runs), width=390)
+    assert page.seen("Runtime.exceptionThrown") == []
+    assert page.evaluate("document.querySelectorAll('canvas').length") == 3
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate("window.hacked") is None

@@ -86,7 +86,8 @@ def test_stale_steps_are_marked(made: ModuleType) -> None:
 def test_sweep_tables(made: ModuleType) -> None:
     """Step 3 has the trainings at one rate and other tools' rules beside it, no other step has any."""
     sections = content(made.recipe(), {}).sections
-    probes, rules = sections[2].asides
+    median, probes, rules = sections[2].asides
+    assert median.title == "Smoothed loss of the sweep, median of its repeats (31 of 100 rates)"
     assert probes.title == "Loss on the training subset after 100 steps at one rate (2.3 before)"
     assert probes.table.columns == ["learning rate", "loss", "steps", "state"]
     assert probes.table.lines[3].cells == ["0.05", "0.3", "100", "complete"]
@@ -94,7 +95,6 @@ def test_sweep_tables(made: ModuleType) -> None:
     assert rules.table.columns == ["rule", "learning rate", "times the suggestion"]
     assert rules.table.lines[1].cells == ["fastai slide", "0.5", "10"]
     assert rules.table.lines[-1].cells == ["Lightning", "–", "–"]
-    assert not [section.step for section in sections if section.asides and section.step != "find-lr"]
 
 
 def test_sweep_numbers(made: ModuleType) -> None:
@@ -103,4 +103,24 @@ def test_sweep_numbers(made: ModuleType) -> None:
     assert (known["stable up to"], known["effective rate (with momentum)"]) == ("0.6", "0.5")
     old = content({"find-lr": made.find_lr()}, {}).sections[2]
     assert "stable up to" not in dict(old.facts)
-    assert old.asides == []
+    assert len(old.asides) == 1  # the sweep itself
+
+
+def test_the_chosen_trial_stands_first(made: ModuleType) -> None:
+    """The best trial heads the table also where, over seeds, it is not the one of the lowest loss."""
+    grid = made.grid()
+    grid.summary["best"] = grid.summary["trials"][3]
+    first, second = content({"coarse-grid": grid}, {}).sections[3].table.lines[:2]
+    assert (first.best, first.curve) == (True, grid.summary["trials"][3]["curve"])
+    assert second.curve == grid.summary["trials"][0]["curve"]
+
+
+def test_further_axes_are_told(made: ModuleType) -> None:
+    """What else a grid varied is a column of the table and a part of the best settings."""
+    grid = made.grid()
+    for number, trial in enumerate(grid.summary["trials"]):
+        trial |= {"momentum": 0.8, "hidden": 32 + number}
+    said = content({"coarse-grid": grid}, made.CONTEXT)
+    assert said.settings.endswith("SGD (momentum 0.8), hidden 32")
+    assert said.sections[3].table.columns[3:5] == ["momentum", "hidden"]
+    assert said.sections[3].table.lines[0].cells[3:5] == ["0.8", "32"]

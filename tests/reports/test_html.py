@@ -156,14 +156,71 @@ def test_failure_is_told_first(made: ModuleType) -> None:
 
 def test_sweep_tables_are_folded(page: str) -> None:
     """The probes and the rules of other tools are tables under a heading that unfolds them, and no trials."""
-    tags = Tags(page).tags
-    assert sum(tag == "details" and attrs.get("class") == "aside" for tag, attrs in tags) == 2
-    aside = page[page.index('<details class="aside">') : page.rindex("</details>")]
-    assert "<td>0.011</td><td>0.22</td>" in aside
     section = page[page.index('id="find-lr"') : page.index('id="coarse-grid"')]
+    assert section.count('<details class="aside">') == 3
+    assert "<td><bdi>0.011</bdi></td><td><bdi>0.22</bdi></td>" in section
     assert "data-trial" not in section
+
+
+@pytest.mark.parametrize("step", ["check-init", "overfit", "find-lr", "coarse-grid", "refine-grid", "report"])
+def test_every_chart_has_a_table(page: str, step: str) -> None:
+    """In each section that has charts there is a table with the numbers behind them, headed by columns."""
+    section = page[page.index(f'<section class="step" id="{step}"') :]
+    section = section[: section.index("</section>")]
+    assert "<figure" in section
+    assert '<th scope="col">' in section
+
+
+def test_headings_are_in_order(page: str) -> None:
+    """One h1, then h2 alone: no level is skipped; every region that scrolls can be reached and has a name."""
+    tags = Tags(page).tags
+    levels = [tag for tag, _ in tags if tag in ("h1", "h2", "h3", "h4")]
+    assert levels[0] == "h1"
+    assert set(levels[1:]) == {"h2"}
+    reached = [attrs for _, attrs in tags if attrs.get("tabindex") == "0"]
+    assert reached
+    assert all(attrs.get("role") == "region" and attrs.get("aria-label") for attrs in reached)
+
+
+def test_how_it_was_obtained(made: ModuleType) -> None:
+    """The page says versions, machine, device and seed, and of each step its command, time and gradient steps."""
+    results = made.recipe()
+    how = {"versions": {"lrtune": "0.1.0", "torch": "2.13.0"}, "machine": "Linux", "command": "lrtune grid"}
+    for result in results.values():
+        result.details["environment"] = how
+    page = render(results, "t", made.CONTEXT)
+    part = page[page.index('id="obtained"') :]
+    for said in ("lrtune 0.1.0, torch 2.13.0", "cpu (AMD EPYC)", "lrtune grid", "39,000"):
+        assert said in part
+
+
+def crowd(made: ModuleType, count: int, steps: int) -> StepResult:
+    """Return a refined search of many trials, each with one loss of 40 at a step of its own."""
+    curves, trials = {}, []
+    for number in range(count):
+        name, rate = f"refine-{number:03d}", 0.01 * 1.01**number
+        curves[name] = made.curve(0.05, number, steps, 2)
+        curves[name].loss[steps // 2 + number] = 40.0
+        trials.append(made.trial(name, rate, 1e-4, curves[name]))
+    return StepResult("refine-grid", [], {"best": trials[0], "trials": trials}, curves=curves)
+
+
+def test_a_crowd_stays_small(made: ModuleType) -> None:
+    """Of 200 trials 30 are drawn at once; each of the others is there to be called, with its one-step spike."""
+    page = render({"refine-grid": crowd(made, 200, 3000)}, "t", made.CONTEXT)
+    specs = json.loads(str(re.search(r'id="specs">(.*?)</script>', page, re.DOTALL)[1]))  # type: ignore[index]
+    later = json.loads(str(re.search(r'id="later">(.*?)</script>', page, re.DOTALL)[1]))  # type: ignore[index]
+    layers = specs["refine-grid-loss-curves"]["layer"]
+    rows = next(layer["data"]["values"] for layer in layers if layer["data"].get("name") == "point")
+    drawn = {row["curve"] for row in rows}
+    others = later["refine-grid-loss-curves"]
+    assert (len(drawn), len(others)) == (30, 170)
+    assert not drawn & set(others)
+    assert {row["curve"] for row in rows if row["loss"] == 40.0} == drawn
+    assert all(40.0 in parts["point"]["loss"] for parts in others.values())
+    assert len(page.encode()) < 2_000_000
 
 
 def test_captions_are_text(page: str) -> None:
     """A chart's subtitle is one sentence below it, however many lines the picture has for it."""
-    assert "points: loss on the training subset after 100 steps at one rate; ×\u00a0diverged</span>" in page
+    assert "points: loss on the training subset after 100 steps at one rate; ×\u00a0diverged</bdi>" in page

@@ -20,7 +20,8 @@ def test_whole_run(made: ModuleType) -> None:
     assert "| 3 | Learning rate sweep | warnings | `noisy-suggestion` | 2.2 s |" in text
     assert len(re.findall(r"^\| coarse-\d", text, re.MULTILINE)) == 10
     assert "… and 5 more" in text
-    assert text.endswith("version 0.1.0\n")
+    assert "| find-lr | 2.2 s | 300 | – | – |" in text
+    assert text.endswith("seed: 0\nbatch_size: 64\n```\n")
 
 
 def test_tables_are_whole(made: ModuleType) -> None:
@@ -32,7 +33,7 @@ def test_tables_are_whole(made: ModuleType) -> None:
     for block in text.split("\n\n"):
         if block.startswith("|"):
             widths.append({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()})
-    assert len(widths) == 6
+    assert len(widths) == 12
     assert all(len(width) == 1 for width in widths)
 
 
@@ -83,4 +84,4 @@ def test_sweep_tables(made: ModuleType) -> None:
     assert "<summary>What other tools' rules read from the same sweeps</summary>\n\n| rule |" in text
     assert "| torch-lr-finder | 0.011 | 0.22 |" in text
     assert "| 1.6 | – | 12 | diverged |" in text
-    assert text.count("<details>") == text.count("\n\n</details>") == 2
+    assert text.count("<details>") == text.count("\n\n</details>") == 3

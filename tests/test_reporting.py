@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lrtune.errors import RunDirError
+from lrtune.reporting import is_run_dir, material_of, report_run_dir, results_of
+from lrtune.results import StepResult
+from lrtune.run_dir import RunDir
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ORIGIN = {"task": "toy.py:make_task", "device": "cpu", "seed": 3, "optimizer": {"name": "sgd"}}
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> RunDir:
+    """A run directory in which the sweep alone has run."""
+    made = RunDir(tmp_path / "out")
+    made.save(StepResult("find-lr", summary={"suggestion": 0.05}, seconds=1.5), ORIGIN)
+    return made
+
+
+def test_the_suggestion_is_the_answer_of_a_sweep_alone(run_dir: RunDir) -> None:
+    """Without a trial the report's result holds the sweep's suggestion, for whoever says the settings."""
+    result = report_run_dir(str(run_dir.path), "lrtune report out")
+    assert result.summary["best"] is None
+    assert result.details["suggestion"] == 0.05
+    assert result.details["environment"]["command"] == "lrtune report out"
+
+
+def test_other_forms_are_of_the_same_report(run_dir: RunDir) -> None:
+    """What the report was made of is had again, the steps that it left out left out too."""
+    report_run_dir(str(run_dir.path), "lrtune report out")
+    run_dir.save(StepResult("overfit"), ORIGIN)
+    material = material_of(str(run_dir.path))
+    assert list(material.results) == ["find-lr", "report"]
+    assert material.context["command"] == "lrtune report out"
+    assert (material.context["task"], material.context["seed"]) == ("toy.py:make_task", 3)
+    assert set(material.made_from) == {"overfit", "find-lr"}
+
+
+def test_without_a_report_all_steps_are_taken(run_dir: RunDir) -> None:
+    """A directory of results without a report, or with one of an older version, is taken as it is."""
+    assert list(material_of(str(run_dir.path)).results) == ["find-lr"]
+    run_dir.save(StepResult("report", summary={"best": None}), ORIGIN)
+    assert list(material_of(str(run_dir.path)).results) == ["find-lr"]
+
+
+def test_to_compare_writes_nothing(run_dir: RunDir) -> None:
+    """Reading the results for a comparison leaves the directory as it is, and tells step 6 all the same."""
+    before = sorted(path.name for path in run_dir.path.iterdir())
+    assert list(results_of(str(run_dir.path)).results) == ["find-lr", "report"]
+    assert sorted(path.name for path in run_dir.path.iterdir()) == before
+
+
+def test_what_is_no_run_directory(tmp_path: Path) -> None:
+    """A folder without results is told apart, and refused with what was looked for."""
+    assert not is_run_dir(tmp_path)
+    with pytest.raises(RunDirError, match=r"holds no result of lrtune \(check-init\.json, "):
+        results_of(str(tmp_path))
