@@ -1,8 +1,8 @@
 """lrtune: is the training wired right, and which learning rate and weight decay?
 
 The six steps of the recipe as functions of a `Task` and a `Config`, each returning a `StepResult`:
-`check_init`, `overfit`, `find_lr`, `coarse_grid`, `refine_grid` and `report`; `run` walks them all, and
-`chart` draws a result.
+`check_init`, `overfit`, `find_lr`, `coarse_grid`, `refine_grid` and `report`; `run` walks them all, `check` the first
+three for a pipeline, and `chart` draws a result. `lrtune.testing` has them as assertions for pytest.
 
 Names are loaded when first used: `import lrtune` itself imports neither torch nor optuna.
 """
@@ -12,10 +12,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from lrtune import results as _results
 from lrtune.version import __version__
 
 if TYPE_CHECKING:
-    from lrtune.api import check_init, coarse_grid, find_lr, overfit, refine_grid, report, run
+    from lrtune.api import check, check_init, coarse_grid, find_lr, overfit, refine_grid, report, run
     from lrtune.charts import chart
     from lrtune.config import Config
     from lrtune.config_file import load_config
@@ -36,7 +37,16 @@ _HOMES = {
         "UsageError",
         "UserCodeError",
     ),
-    "lrtune.api": ("check_init", "coarse_grid", "find_lr", "overfit", "refine_grid", "report", "run"),
+    "lrtune.api": (
+        "check",
+        "check_init",
+        "coarse_grid",
+        "find_lr",
+        "overfit",
+        "refine_grid",
+        "report",
+        "run",
+    ),
     "lrtune.results": ("Curve", "Finding", "StepResult"),
     "lrtune.task": ("Task",),
     "lrtune.task_file": ("load_task",),
@@ -57,6 +67,7 @@ __all__ = [
     "UserCodeError",
     "__version__",
     "chart",
+    "check",
     "check_init",
     "coarse_grid",
     "find_lr",
@@ -73,6 +84,14 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'lrtune' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOME_OF[name]), name)
+
+
+def _notebook_html(result: StepResult) -> str:
+    html: str = importlib.import_module("lrtune.reports.notebook").render(result)
+    return html
+
+
+_results.notebook_html = _notebook_html
 
 
 def __dir__() -> list[str]:

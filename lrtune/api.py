@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lrtune.baseline_file import read_baseline
+from lrtune.checking import BUDGET, checked, repeatable
+from lrtune.config import Config
 from lrtune.recipe import Recipe
 
 if TYPE_CHECKING:
-    from lrtune.config import Config
     from lrtune.progress import Progress
     from lrtune.results import StepResult
     from lrtune.task import Task
@@ -64,3 +66,33 @@ def run(
     Further arguments and errors as for `check_init`; the result's `steps` holds each step's.
     """
     return Recipe(task, config, progress).run(keep_going)
+
+
+def check(
+    task: Task,
+    config: Config | None = None,
+    progress: Progress | None = None,
+    *,
+    budget: float = BUDGET,
+    keep_going: bool = False,
+    baseline: str | None = None,
+) -> StepResult:
+    """Steps 1 to 3 anew, as `lrtune check` runs them; stops at the first that fails unless `keep_going`.
+
+    Args:
+        task: Model, data and loss.
+        config: Settings; all have defaults. With `run_dir` the results are written there.
+        progress: Told how far the work is.
+        budget: Seconds; what is not done by then is skipped, with the finding `out-of-time`.
+        keep_going: Do not stop at a step that fails.
+        baseline: A file that `lrtune check --update-baseline` wrote; what has moved beyond noise is a finding.
+
+    Returns:
+        The result of the step `check`, with those of the three steps in `steps`.
+
+    Raises:
+        UsageError: If the task, the settings, the budget or the baseline cannot be used.
+        UserCodeError: If the task's own code raises.
+    """
+    known = read_baseline(baseline, task, repeatable(config or Config())) if baseline else None
+    return checked(task, config, progress, budget=budget, keep_going=keep_going, baseline=known)

@@ -53,6 +53,8 @@ class Task:
     name: str = field(default="task", init=False, repr=False)
     sources: tuple[Path, ...] = field(default=(), init=False, repr=False)
     token: str = field(default_factory=lambda: uuid.uuid4().hex, init=False, repr=False)
+    # The type of device on which the engine runs forward passes and losses under autocast to bfloat16, if it does.
+    autocast: str | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         faults = [

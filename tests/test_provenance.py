@@ -43,6 +43,7 @@ def origins(source: Path, device: str = "cpu", **keys: Any) -> dict[str, dict[st
         pytest.param({}, set(), id="nothing"),
         pytest.param({"seed": 1}, ALL, id="seed"),
         pytest.param({"batch_size": 3}, ALL, id="batch size"),
+        pytest.param({"precision": "bfloat16"}, ALL, id="precision"),
         pytest.param({"args": {"hidden": 2}}, ALL, id="args"),
         pytest.param({"optimizer": {"name": "adam"}}, ALL, id="optimizer"),
         pytest.param({"overfit": {"steps": 5}}, {"overfit"}, id="overfit"),

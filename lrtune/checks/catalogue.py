@@ -36,6 +36,7 @@ FAMILIES = {
     "coarse-grid": ("coarse",),
     "refine-grid": ("refine",),
     "report": ("curves",),
+    "check": ("budget", "baseline"),
 }
 
 

@@ -22,6 +22,9 @@ def main() -> int:
         if isinstance(stream, io.TextIOWrapper):  # a terminal that knows no ± shall show ?, not a traceback
             stream.reconfigure(errors="replace")
 
+    from lrtune.cli.clock import start
+
+    start()
     from lrtune.cli.app import run_app
 
     return run_app()

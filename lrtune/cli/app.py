@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lrtune.cli import check_init, explain, find_lr, grid, init, overfit, report, run
+from lrtune.cli import check, check_init, explain, find_lr, grid, init, overfit, report, run, worker
 from lrtune.cli.boundary import INTERRUPTED, exit_code_of
 from lrtune.cli.options import as_typer_command
 from lrtune.version import __version__
@@ -14,15 +14,18 @@ from lrtune.version import __version__
 # A new command: one file, one line here.
 COMMANDS = (
     ("run", run.command),
+    ("check", check.command),
     ("check-init", check_init.command),
     ("overfit", overfit.command),
     ("find-lr", find_lr.command),
     ("grid", grid.command),
+    ("worker", worker.command),
     ("report", report.command),
     ("init", init.command),
     ("explain", explain.command),
 )
-_RESUMING = ("run", "grid")  # those that keep what is finished
+_FORMATS = {"report": report.FORMATS}  # what a command can write besides what all of them can
+_RESUMING = ("run", "grid", "worker")  # those that keep what is finished
 
 
 def make_app() -> typer.Typer:
@@ -38,7 +41,7 @@ def make_app() -> typer.Typer:
     )
     app.callback()(_program)
     for name, command in COMMANDS:
-        app.command(name)(as_typer_command(command, name in _RESUMING))
+        app.command(name)(as_typer_command(command, name in _RESUMING, _FORMATS.get(name, ())))
     return app
 
 

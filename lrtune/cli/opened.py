@@ -4,21 +4,67 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrtune.errors import ConfigError
 
 if TYPE_CHECKING:
+    from lrtune.baseline import Baseline
     from lrtune.cli.options import Common
+    from lrtune.cli.progress import Terminal
     from lrtune.config import Config
     from lrtune.recipe import Recipe
+    from lrtune.task import Task
 
 _RUNS = Path("lrtune-runs")
 _YAML = (".yaml", ".yml")
 
 
+@dataclass(frozen=True)
+class Opened:
+    """What a command works with.
+
+    Attributes:
+        task: Model, data and loss.
+        config: The settings.
+        folder: What relative paths in them start from; None for the working directory.
+        progress: Told how far the work is.
+        command: The command line, for the report.
+    """
+
+    task: Task
+    config: Config
+    folder: str | None
+    progress: Terminal
+    command: str
+
+    def recipe(self) -> Recipe:
+        """Return the recipe, ready to walk."""
+        from lrtune.recipe import Recipe
+
+        return Recipe(self.task, self.config, self.progress, self.folder, self.command)
+
+    def baseline(self, path: str | None, updating: bool) -> Baseline | None:
+        """Return the baseline to compare with; None where there is none, or it is to be written.
+
+        Raises:
+            UsageError: If it cannot be used.
+        """
+        if path is None or updating:
+            return None
+        from lrtune.baseline_file import read_baseline
+
+        return read_baseline(path, self.task, self.config)
+
+
 def open_recipe(config_argument: str, common: Common) -> Recipe:
+    """Load configuration and task, and return the recipe; arguments and errors as for `open_task`."""
+    return open_task(config_argument, common).recipe()
+
+
+def open_task(config_argument: str, common: Common) -> Opened:
     """Load configuration and task.
 
     Args:
@@ -33,14 +79,13 @@ def open_recipe(config_argument: str, common: Common) -> Recipe:
     # Torch is imported here: a wrong config has been answered by now.
     from lrtune.cli.progress import Terminal
     from lrtune.random_state import seeded
-    from lrtune.recipe import Recipe
     from lrtune.task_file import load_task
 
     assert config.task is not None
     with seeded(config.seed):  # data that the task draws or splits at random are the same in every run
         task = load_task(config.task, config.args, folder)
     command = shlex.join(["lrtune", *sys.argv[1:]])
-    return Recipe(task, config, Terminal(common.quiet), folder, command)
+    return Opened(task, config, folder, Terminal(common.quiet), command)
 
 
 def read_config(config_argument: str, common: Common) -> tuple[Config, str | None]:

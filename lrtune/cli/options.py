@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from lrtune.cli.boundary import guarded
-from lrtune.cli.plot_file import check_target
-from lrtune.errors import UsageError
+from lrtune.cli.plot_file import check_plot
+from lrtune.cli.target import check_target
+from lrtune.errors import UsageError, did_you_mean
 
 ConfigArgument = Annotated[
     str,
@@ -22,9 +23,17 @@ ConfigArgument = Annotated[
 ]
 
 
+FORMATS = ("text", "json", "junit", "github")  # what every step can be written as, see `lrtune.cli.formats`
+FOLDERS = ("png", "svg")  # forms of a report that are a folder of files
+_NO_OPTION = {"option": False}
+
+
 @dataclass(frozen=True)
 class Common:
-    """The options that all steps share, as the command line gives them."""
+    """The options that all steps share, as the command line gives them.
+
+    `argument` is no option but the command's CONFIG, None where it takes none.
+    """
 
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None
     seed: Annotated[int | None, typer.Option(help="Of initialisation, data order and searches.")] = None
@@ -32,10 +41,19 @@ class Common:
     overrides: Annotated[
         list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as coarse.epochs=2.")
     ] = field(default_factory=list)
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes; only verdicts.")] = (
-        False
-    )
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Short for --format json: one object on stdout.")
+    ] = False
+    output_format: Annotated[
+        str | None, typer.Option("--format", metavar="FORMAT", help="text, json, junit or github.")
+    ] = None
+    output: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write the result there; what is said for people goes to stderr."),
+    ] = None
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress, no notes; one line a step: verdict, answer.")
+    ] = False
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Print what was looked at in detail, too.")
     ] = False
@@ -45,36 +63,69 @@ class Common:
     ] = None
     strict: Annotated[bool, typer.Option("--strict", help="Warnings fail.")] = False
     debug: Annotated[bool, typer.Option("--debug", help="Full tracebacks.")] = False
+    argument: str | None = field(default=None, metadata=_NO_OPTION)
 
-    def check(self) -> None:
+    @property
+    def form(self) -> str:
+        """What the result is written as."""
+        given = "json" if self.as_json else "text"
+        return given if self.output_format is None else self.output_format
+
+    @property
+    def only_text(self) -> bool:
+        """Whether stdout is for a person: text, not sent to a file."""
+        return self.form == "text" and self.output is None
+
+    def check(self, formats: Sequence[str] = ()) -> None:
         """Refuse what cannot be done, before any work has been.
 
+        Args:
+            formats: What the command can write besides `FORMATS`.
+
         Raises:
-            UsageError: If options contradict each other, or there is no writing to `plot`.
+            UsageError: If options contradict each other, or there is no writing to `plot` or `output`.
         """
+        known = (*FORMATS, *formats)
         if self.quiet and self.verbose:
             raise UsageError("give at most one of --quiet and --verbose")
+        if self.form not in known:
+            hint = did_you_mean(self.form, known)
+            raise UsageError(f"--format: expected one of {', '.join(known)}, got {self.form!r}{hint}")
+        if self.as_json and self.form != "json":
+            raise UsageError(f"give at most one of --json and --format {self.form}")
         if self.plot is not None:
-            check_target(self.plot)
+            check_plot(self.plot)
+        if self.output is not None and self.form not in FOLDERS:
+            check_target("--output", self.output)
 
 
-_COMMON = tuple(one.name for one in fields(Common))
+_COMMON = tuple(one.name for one in fields(Common) if one.metadata != _NO_OPTION)
 
 
-def as_typer_command(command: Callable[..., int], resumes: bool = False) -> Callable[..., None]:
+def as_typer_command(
+    command: Callable[..., int], resumes: bool = False, formats: Sequence[str] = ()
+) -> Callable[..., None]:
     """Return what Typer runs: a `common: Common` parameter becomes its options, the returned code the exit code.
 
     Args:
         command: Returns the exit code.
         resumes: Whether it goes on where it was interrupted.
+        formats: What it can write besides `FORMATS`.
     """
 
     @functools.wraps(command)
     def run(**arguments: Any) -> None:
         common = Common(**{name: arguments.pop(name) for name in _COMMON if name in arguments})
+        argument = arguments.get("config")
+        common = replace(common, argument=argument if isinstance(argument, str) else None)
         if takes_common:
             arguments["common"] = common
-        raise typer.Exit(guarded(lambda: _checked(command, common, arguments), common.debug, resumes))
+
+        def work() -> int:
+            common.check(formats)
+            return command(**arguments)
+
+        raise typer.Exit(guarded(work, common.debug, resumes))
 
     hints = get_type_hints(command, include_extras=True)
     parameters = inspect.signature(command).parameters
@@ -84,11 +135,6 @@ def as_typer_command(command: Callable[..., int], resumes: bool = False) -> Call
         [one.replace(kind=one.KEYWORD_ONLY) for one in own] + (_common_parameters() if takes_common else [])
     )
     return run
-
-
-def _checked(command: Callable[..., int], common: Common, arguments: dict[str, Any]) -> int:
-    common.check()
-    return command(**arguments)
 
 
 def _common_parameters() -> list[inspect.Parameter]:

@@ -1,19 +1,23 @@
-"""Results on stdout: one JSON object, or text for a person; and the exit code that follows from the verdict."""
+"""Where a result goes: stdout, a file, or both a file and a person's eyes; and the exit code of its verdict."""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import warnings
 from contextlib import contextmanager, nullcontext, redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lrtune.atomic_file import write_atomically
 from lrtune.cli.boundary import FAILED, PASSED
+from lrtune.cli.formats import rendered
 from lrtune.cli.plot_file import write_chart
+from lrtune.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import TextIO
 
     from lrtune.cli.options import Common
     from lrtune.results import StepResult
@@ -22,29 +26,58 @@ _STDOUT, _STDERR = 1, 2  # file descriptors
 
 
 def show(work: Callable[[], StepResult], common: Common) -> int:
-    """Do the work with the user's own prints kept off stdout, print its result, and return the exit code."""
+    """Do the work with the user's own prints kept off stdout, give its result out, and return the exit code."""
     with users_prints_on_stderr(common):
         result = work()
+    tell_step(result, common, sys.stdout)
     return finish(result, common)
 
 
-def finish(result: StepResult, common: Common, printed: bool = False) -> int:
-    """Print a result, unless that is done, write its chart if one is asked for, and return the exit code."""
-    if not printed:
-        print_result(result, common)
-    if common.plot is not None:
-        write_chart(result, common.plot, common.quiet)
-    return exit_code(result, common.strict)
+def walk(work: Callable[[Callable[[StepResult], None]], StepResult], common: Common) -> int:
+    """Do the work of several steps, telling a person each as soon as it is done; return the exit code.
+
+    Args:
+        work: Takes what each step's result is told to, and returns the whole.
+        common: The options.
+    """
+    stdout = sys.stdout
+    with users_prints_on_stderr(common):
+        result = work(lambda step: tell_step(step, common, stdout))
+    return finish(result, common)
 
 
-def print_result(result: StepResult, common: Common) -> None:
-    """Print a result as the options ask."""
-    if common.as_json:
-        print(json.dumps(result.to_dict(), indent=2, allow_nan=False))
+def tell_step(result: StepResult, common: Common, stdout: TextIO) -> None:
+    """Print a step's text for a person: on stdout, or on stderr where a file gets another format than text."""
+    if common.only_text:
+        reader = stdout
+    elif common.output is not None and common.form != "text" and not common.quiet:
+        reader = sys.stderr
+    else:
         return
     from lrtune.cli.text import print_text
 
-    print_text(result, common.quiet, common.verbose)
+    with redirect_stdout(reader):
+        print_text(result, common.quiet, common.verbose)
+
+
+def finish(result: StepResult, common: Common) -> int:
+    """Give a result out as the options ask, beyond what a person has been told; return the exit code.
+
+    Raises:
+        UsageError: If a file can no longer be written.
+    """
+    if common.output is not None:
+        _write(rendered(result, common), result, common)
+    elif not common.only_text:
+        sys.stdout.write(rendered(result, common))
+        sys.stdout.flush()
+    if common.plot is not None:
+        write_chart(result, common.plot, common.quiet)
+    if common.only_text and not common.quiet:
+        from lrtune.cli.hints import print_hints
+
+        print_hints(result, common)
+    return exit_code(result, common.strict)
 
 
 def exit_code(result: StepResult, strict: bool) -> int:
@@ -52,15 +85,26 @@ def exit_code(result: StepResult, strict: bool) -> int:
     return FAILED if result.verdict == "fail" or (strict and result.verdict == "warn") else PASSED
 
 
+def _write(text: str, result: StepResult, common: Common) -> None:
+    from lrtune.cli.progress import Terminal
+
+    assert common.output is not None
+    try:
+        write_atomically(Path(common.output), text.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        raise UsageError(f"--output: cannot write {common.output}: {error.strerror or error}") from error
+    Terminal(common.quiet).note(f"wrote the result of {result.step} to {common.output} ({common.form})")
+
+
 @contextmanager
 def users_prints_on_stderr(common: Common) -> Iterator[None]:
     """Send what a model or dataset prints to stderr: stdout is for results.
 
-    With `--json` nothing of ours is printed in the meantime, so that the file descriptor can be turned as well: C++
-    code and child processes write to it past `sys.stdout`.
+    Where nothing of ours is printed in the meantime, the file descriptor is turned as well: C++ code and child
+    processes write to it past `sys.stdout`.
     """
     both_open = sys.__stdout__ is not None and sys.__stderr__ is not None
-    turned = _descriptor_turned() if common.as_json and both_open else nullcontext()
+    turned = _descriptor_turned() if not common.only_text and both_open else nullcontext()
     with redirect_stdout(sys.stderr), turned, warnings.catch_warnings():
         warnings.showwarning = _shown_once()
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -46,7 +47,8 @@ class Terminal:
             TimeRemainingColumn(),
             console=self._console,
             transient=True,
-            disable=self._quiet or not self._console.is_terminal,
+            # Asked of the stream itself: pipelines that force colours do not want a cursor that moves.
+            disable=self._quiet or not sys.stderr.isatty(),
         )
         bar = _Delayed(live, label, total)
         try:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import redirect_stdout
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
-from lrtune.cli.opened import open_recipe
+from lrtune.cli.compared import BaselineOption, UpdateOption, check_options, update
+from lrtune.cli.opened import open_task
 from lrtune.cli.options import Common, ConfigArgument
-from lrtune.cli.output import finish, print_result, users_prints_on_stderr
-
-if TYPE_CHECKING:
-    from lrtune.results import StepResult
+from lrtune.cli.output import walk
+from lrtune.results import STEPS, StepResult
 
 
 def command(
@@ -22,16 +20,22 @@ def command(
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Do not stop at a step that fails.")
     ] = False,
+    baseline: BaselineOption = None,
+    update_baseline: UpdateOption = False,
 ) -> int:
     """All six steps, each fed by the one before."""
-    stdout = sys.stdout
+    check_options(baseline, update_baseline)
 
-    def on_step(result: StepResult) -> None:
-        """Show a step as soon as it is done: the last may be minutes away."""
-        if not common.as_json:
-            with redirect_stdout(stdout):
-                print_result(result, common)
+    def work(on_step: Callable[[StepResult], None]) -> StepResult:
+        opened = open_task(config, common)
+        known = opened.baseline(baseline, update_baseline)
+        if known is None:
+            result = opened.recipe().run(keep_going, on_step)
+        else:
+            if left_out := known.left_out(STEPS):
+                opened.progress.note(left_out)
+            result = opened.recipe().run(keep_going, on_step, known.compared)
+        update(result, baseline, update_baseline, opened)
+        return result
 
-    with users_prints_on_stderr(common):
-        result = open_recipe(config, common).run(keep_going, on_step)
-    return finish(result, common, printed=not common.as_json)
+    return walk(work, common)

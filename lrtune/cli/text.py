@@ -15,11 +15,15 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from lrtune.cli.blocks import columns
 from lrtune.cli.details import DETAILS
 from lrtune.cli.summaries import SUMMARIES
+from lrtune.reports.answers import answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from rich.table import Table
 
     from lrtune.results import Finding, StepResult
 
@@ -40,17 +44,19 @@ def print_text(result: StepResult, quiet: bool, verbose: bool = False) -> None:
 
     Args:
         result: Of a step or a whole run.
-        quiet: The verdict alone.
+        quiet: One line: the verdict and the answer.
         verbose: What the step looked at in detail, too.
     """
     with printed() as console:
-        _headline(console, result)
-        if quiet or result.step == "run":
+        _headline(console, result, answer(result) if quiet else "")
+        if quiet or result.step not in SUMMARIES:
             return
         details = DETAILS.get(result.step) if verbose else None
         more = details(result) if details else []
         for line in [*SUMMARIES[result.step](result), *more]:
             console.print(Padding(line, INDENT, expand=False))
+        if compared := result.details.get("baseline"):
+            console.print(Padding(_compared(compared), INDENT, expand=False))
         if more and result.findings:
             console.print()
         for finding in result.findings:
@@ -68,10 +74,17 @@ def printed() -> Iterator[Console]:
     sys.stdout.flush()
 
 
-def _headline(console: Console, result: StepResult) -> None:
+def _headline(console: Console, result: StepResult, said: str) -> None:
     verdict = Text(result.verdict.upper(), style=f"bold {COLOURS[result.verdict]}")
     seconds = "from the run directory" if result.reused else f"{result.seconds:.1f} s"
-    console.print(Text.assemble((f"{result.step:<12}", "bold"), " ", verdict, f"  ({seconds})"))
+    line = Text.assemble((f"{result.step:<12}", "bold"), " ", verdict, f"  ({seconds})")
+    console.print(line.append(f"  {said}") if said else line, soft_wrap=True)
+
+
+def _compared(rows: list[dict[str, str]]) -> Table:
+    """Return what a baseline was compared with: what it holds, what there is now, and what is no more than noise."""
+    keys = ("what", "baseline", "now", "allowed")
+    return columns(("against", *keys[1:]), [[row[key] for key in keys] for row in rows], left=("against",))
 
 
 def _print_finding(console: Console, finding: Finding) -> None:

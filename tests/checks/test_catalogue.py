@@ -16,6 +16,8 @@ WARNINGS = {
     "within-seed-noise", "trial-failed", "refine-no-gain",
     "dead-units", "saturated-units",
     "nondeterministic-model", "train-eval-gap",
+    "out-of-time", "regression-time",
+    "overfitting", "underfitting", "still-improving", "plateau-at-start", "slow-descent", "oscillating", "loss-spike",
 }  # fmt: skip
 
 
@@ -101,7 +103,7 @@ def test_entries_are_whole(entry: Entry) -> None:
         assert text.strip() == text
         assert len(text) > 3
     assert entry.causes
-    assert entry.step in STEPS
+    assert entry.step in (*STEPS, "check")
     assert entry.severity in SEVERITIES
     assert entry.code == entry.code.lower().replace(" ", "-")
 
@@ -110,8 +112,10 @@ def test_severities_are_the_designs() -> None:
     """Codes that the design calls warnings are warnings, those without a mark errors; a new one is an info."""
     assert {code for code, entry in catalogue().items() if entry.severity == "warning"} == WARNINGS
     assert {code for code, entry in catalogue().items() if entry.severity == "info"} == {
+        "converged",
         "expectation-unknown",
         "peers-disagree",
+        "better-than-baseline",
     }
 
 

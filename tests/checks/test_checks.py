@@ -239,6 +239,24 @@ def test_explosions() -> None:
     assert overfitting.loss_explodes([]) is None
 
 
+@pytest.mark.parametrize(
+    ("first", "loss", "told"),
+    [
+        pytest.param(44.0, -2e9, True, id="a divergence of the wrong sign"),
+        pytest.param(0.01, -3.0, False, id="a density that sharpens, from near 0"),
+        pytest.param(700.0, -3000.0, False, id="a density summed over pixels"),
+        pytest.param(-2.0, -8.0, False, id="a negative loss that falls on"),
+    ],
+)
+def test_losses_without_a_bottom(first: float, loss: float, told: bool) -> None:
+    """A loss that falls below every number is no success, whatever other rates do."""
+    attempts = [Attempt(0.1, first, loss, None, None, 25), Attempt(0.01, first, 0.9 * first, None, None, 25)]
+    found = overfitting.loss_explodes(attempts)
+    assert code(found) == ("loss-explodes" if told else None)
+    if found is not None:
+        assert "wrong sign" in found.fix
+
+
 # --- steps 4 and 5 ----------------------------------------------------------------------------------------------
 
 

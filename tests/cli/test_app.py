@@ -12,7 +12,7 @@ from lrtune.results import STEPS
 if TYPE_CHECKING:
     from .conftest import Project
 
-NAMES = ("run", "check-init", "overfit", "find-lr", "grid", "report", "init", "explain")
+NAMES = ("run", "check", "check-init", "overfit", "find-lr", "grid", "worker", "report", "init", "explain")
 
 
 def test_version(project: Project) -> None:
@@ -37,7 +37,7 @@ def test_help_lists_every_command(project: Project, option: str) -> None:
     assert tuple(listed) == NAMES
 
 
-@pytest.mark.parametrize("name", NAMES[:6])
+@pytest.mark.parametrize("name", NAMES[:8])
 def test_every_step_has_the_common_options(project: Project, name: str) -> None:
     """Each command that runs a step takes the same options."""
     outcome = project.lrtune(name, "--help")
@@ -48,6 +48,8 @@ def test_every_step_has_the_common_options(project: Project, name: str) -> None:
         "--run-dir",
         "--set",
         "--json",
+        "--format",
+        "--output",
         "--quiet",
         "--verbose",
         "--plot",
@@ -71,7 +73,7 @@ def test_explain_lists_every_code(project: Project) -> None:
     lines = outcome.out.splitlines()
     for code, entry in catalogue().items():
         assert any(line.split()[:1] == [code] and entry.title.split()[0] in line for line in lines), code
-    assert [line for line in lines if line in STEPS] == list(
+    assert [line for line in lines if line in (*STEPS, "check")] == list(
         dict.fromkeys(entry.step for entry in catalogue().values())
     )
 
@@ -120,11 +122,12 @@ def test_the_starter_says_the_defaults(project: Project) -> None:
     """Every value of the starter's config but those that it names is the default of its key."""
     project.lrtune("init")
     written = yaml.safe_load((project.folder / "lrtune.yaml").read_text())
-    defaults = lrtune.Config().model_dump()
     own = ("task", "args", "run_dir")
-    assert {key: value for key, value in written.items() if key not in own} == {
-        key: value for key, value in defaults.items() if key not in own
-    }
+    said = {key: value for key, value in written.items() if key not in own}
+    assert {"seed", "device", "batch_size", "optimizer", "overfit", "find_lr", "coarse", "refine"} <= set(
+        said
+    )
+    assert lrtune.Config(**said) == lrtune.Config()
 
 
 def test_init_overwrites_nothing_unasked(project: Project) -> None:

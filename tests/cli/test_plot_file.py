@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lrtune.cli.plot_file import check_target
+from lrtune.cli.target import check_target
 from lrtune.errors import UsageError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def test_a_folder_without_permission(tmp_path: Path) -> None:
     """A folder that may not be written to is refused."""
     tmp_path.chmod(0o500)
     with pytest.raises(UsageError, match="Permission denied"):
-        check_target(str(tmp_path / "a.png"))
+        check_target("--plot", str(tmp_path / "a.png"))
 
 
 def test_a_disk_that_takes_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,12 +95,12 @@ def test_a_disk_that_takes_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def refuse(**_: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("lrtune.cli.plot_file.tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr("lrtune.cli.target.tempfile.TemporaryFile", refuse)
     with pytest.raises(UsageError, match="Read-only file system"):
-        check_target(str(tmp_path / "a.png"))
+        check_target("--plot", str(tmp_path / "a.png"))
 
 
 def test_checking_leaves_nothing(tmp_path: Path) -> None:
     """A file that can be written is not written yet."""
-    check_target(str(tmp_path / "a.png"))
+    check_target("--plot", str(tmp_path / "a.png"))
     assert list(tmp_path.iterdir()) == []
