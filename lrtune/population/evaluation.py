@@ -108,16 +108,26 @@ def _can_join(output: Any, target: Any, batch_count: int) -> bool:
 
 def _means(rows: list[dict[str, torch.Tensor]], weights: list[int]) -> dict[str, float]:
     """Return each name's weighted mean over the batches that have it."""
-    means = {}
-    for name in dict.fromkeys(name for row in rows for name in row):
-        having = [(row[name], weight) for row, weight in zip(rows, weights, strict=True) if name in row]
-        weight = torch.tensor([weight for _, weight in having], dtype=torch.float64)
-        means[name] = float((_read([value for value, _ in having]) * weight).sum() / weight.sum())
-    return means
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: float(weighted_mean(rows, weights, name)) for name in names}
+
+
+def weighted_mean(rows: list[dict[str, torch.Tensor]], weights: list[int], name: str) -> torch.Tensor:
+    """Return the mean over the batches that have a value under a name, float64 on the CPU.
+
+    Args:
+        rows: The batches' values by name, each of any one shape.
+        weights: Of the batches.
+        name: Which values.
+    """
+    having = [(row[name], weight) for row, weight in zip(rows, weights, strict=True) if name in row]
+    values = _read([value for value, _ in having])
+    weight = torch.tensor([weight for _, weight in having], dtype=torch.float64)
+    return (values * weight.view(-1, *[1] * (values.ndim - 1))).sum(0) / weight.sum()
 
 
 def _read(values: list[torch.Tensor]) -> torch.Tensor:
-    """Return scalars as float64 on the CPU: there since MPS knows no float64, at once since each read waits."""
+    """Return tensors as float64 on the CPU: there since MPS knows no float64, at once since each read waits."""
     if len({(value.device, value.dtype) for value in values}) > 1:
         values = [value.cpu().double() for value in values]
     return torch.stack(values).cpu().double()

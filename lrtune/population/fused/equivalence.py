@@ -97,7 +97,7 @@ def _compare(lockstep: Lockstep, batches: list[list[Any]]) -> None:
         lockstep.step(batch)
     lockstep.check_attributes(batches[0])
     for training_mode in (False, True):
-        lockstep.evaluate(batches[0], training_mode)
+        lockstep.evaluate([own[0] for own in batches], training_mode)
     lockstep.check_independence(batches[-1])
 
 

@@ -7,27 +7,22 @@ dispatching, so the whole is recorded once per shape of batch and played again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.func import functional_call, vmap
 
-from lrtune.data.nest import leaves_of, map_nest, tensors_of
+from lrtune.data.nest import map_nest
 from lrtune.population.forward import run_batch
 from lrtune.population.fused.batched import batched
-from lrtune.population.fused.tape import NotTapeableError, record
-from lrtune.random_state import preserved
+from lrtune.population.fused.tape import record
+from lrtune.population.fused.tapes import RECORDED_AT, Played, Tapes, Tensors, inputs_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lrtune.population.fused.stack import Stack
     from lrtune.task import Task
-
-Tensors = dict[str, torch.Tensor]
-_Played = Callable[[Sequence[torch.Tensor]], list[torch.Tensor | None]]
-_RECORDED_AT = 3  # appearance of a shape of batch: the short one that ends an epoch is not worth it at once
-
-_PLAIN = (bool, int, float, str, type(None))
 
 
 class _Stepping(torch.nn.Module):
@@ -53,15 +48,10 @@ class FusedGradient:
         recorded_at: The appearance of a shape of batch at which it is recorded.
     """
 
-    def __init__(
-        self, task: Task, stack: Stack, traced: bool = True, recorded_at: int = _RECORDED_AT
-    ) -> None:
+    def __init__(self, task: Task, stack: Stack, traced: bool = True, recorded_at: int = RECORDED_AT) -> None:
         self._stack = stack
         self._stepping = _Stepping(task, stack.model)
-        self._traced = traced
-        self._recorded_at = recorded_at
-        self._seen: dict[Any, int] = {}
-        self._tapes: dict[Any, _Played | None] = {}
+        self._tapes = Tapes(recorded_at) if traced else None
 
     def __call__(self, batch: Any, stacked: bool) -> tuple[torch.Tensor, Sequence[torch.Tensor | None]]:
         """Return the losses, `[members]`, and the gradient of each trained tensor, `[members, *shape]` or None.
@@ -71,28 +61,18 @@ class FusedGradient:
             stacked: Whether each member has a batch of its own.
         """
         stack = self._stack
-        played = self._played(batch, stacked) if self._traced else None
+        setting = (stacked, stack.members)
+        played = (
+            None
+            if self._tapes is None
+            else self._tapes.tape_for(batch, setting, lambda: self._recorded(stacked, batch))
+        )
         if played is None:
             return self._computed(stacked, stack.trained, stack.varied, stack.shared, batch)
         with torch.no_grad():
-            losses, *gradients = played(_inputs(stack.trained, stack.varied, stack.shared, batch))
+            losses, *gradients = played(inputs_of(stack.trained, stack.varied, stack.shared, batch))
         assert losses is not None
         return losses, gradients
-
-    def _played(self, batch: Any, stacked: bool) -> _Played | None:
-        """Return what plays the program on such a batch; None as long as recording is not worth it."""
-        shapes = ((one.shape, one.stride(), one.dtype) for one in tensors_of(batch))
-        # What is no tensor is frozen into a tape: another number is another program.
-        others = [leaf for leaf in leaves_of(batch) if not isinstance(leaf, torch.Tensor)]
-        if not all(isinstance(leaf, _PLAIN) for leaf in others):
-            return None
-        key = (stacked, self._stack.members, *shapes, *map(repr, others))
-        if key not in self._tapes:
-            self._seen[key] = self._seen.get(key, 0) + 1
-            if self._seen[key] < self._recorded_at:
-                return None
-            self._tapes[key] = self._recorded(stacked, batch)
-        return self._tapes[key]
 
     def _computed(
         self, stacked: bool, trained: Tensors, varied: Tensors, shared: Tensors, batch: Any
@@ -109,11 +89,8 @@ class FusedGradient:
             gradients = torch.autograd.grad(losses.sum(), leaves, allow_unused=True)
         return losses.detach(), gradients
 
-    def _recorded(self, stacked: bool, batch: Any) -> _Played | None:
-        """Record the program on this batch; None where it depends on values.
-
-        Recording runs it once: on copies of what it moves, and without drawing from anybody's stream.
-        """
+    def _recorded(self, stacked: bool, batch: Any) -> Played:
+        """Record the program on this batch, which runs it once, on copies of what it moves."""
         trained, shared = self._stack.trained, self._stack.shared
         varied = self._stack.varied_copy()
         batch = map_nest(torch.clone, batch)
@@ -122,12 +99,4 @@ class FusedGradient:
             losses, gradients = self._computed(stacked, trained, varied, shared, batch)
             return [losses, *gradients]
 
-        try:
-            with preserved():
-                return record(run, _inputs(trained, varied, shared, batch))
-        except NotTapeableError:
-            return None
-
-
-def _inputs(trained: Tensors, varied: Tensors, shared: Tensors, batch: Any) -> list[torch.Tensor]:
-    return [*trained.values(), *varied.values(), *shared.values(), *tensors_of(batch)]
+        return record(run, inputs_of(trained, varied, shared, batch))

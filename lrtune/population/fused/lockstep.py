@@ -20,7 +20,7 @@ from lrtune.population.fused.comparison import (
 )
 from lrtune.population.fused.difference import largest, tolerance
 from lrtune.population.fused.failing import first_line, told
-from lrtune.population.fused.forward import outcomes
+from lrtune.population.fused.forward import FusedOutcomes, outcomes_of
 from lrtune.population.fused.gradient import FusedGradient
 from lrtune.population.fused.held_state import HeldState, outside_holders, poisoned
 from lrtune.population.fused.independence import check_draws, check_isolation
@@ -56,6 +56,7 @@ class Lockstep:
     def __init__(self, program: Program, members: Sequence[Member], traced: bool, undrawn: Undrawn) -> None:
         self._program = program
         self._members = members
+        self._traced = traced
         self._stacked = len({member.order for member in members}) > 1
         self._models = [self._built(member) for member in members]
         self._optimizers = [
@@ -198,21 +199,25 @@ class Lockstep:
             raise UnlikeError(reason)
         self._write(0)
 
-    def evaluate(self, own: list[Any], training_mode: bool) -> None:
-        """Compare what both make of a batch where nothing is trained.
+    def evaluate(self, batches: Sequence[Any], training_mode: bool) -> None:
+        """Compare what both make of batches where nothing is trained.
 
         Raises:
             UnlikeError: If they differ.
         """
-        task, batch = self._program.task, own[0]
+        # As a training does it: computed, recorded and played, and played on another batch.
+        together = FusedOutcomes(self._program.task, self._stack, self._traced, recorded_at=2)
+        for batch in batches:
+            self._compare_outcomes(together, batch, training_mode)
+
+    def _compare_outcomes(self, together: FusedOutcomes, batch: Any, training_mode: bool) -> None:
+        task = self._program.task
         with self._undrawn:
-            found = self._fused(
-                lambda: outcomes(task, self._stack, self._stack.varied_copy(), batch, training_mode)
-            )
-        for row, model in enumerate(self._models):
+            found = self._fused(lambda: together(self._stack.varied_copy(), batch, training_mode))
+        for model, outcome in zip(self._models, outcomes_of(found, len(self._models)), strict=True):
             with self._undrawn, in_mode(model, training_mode), torch.no_grad():
                 wanted = run_batch(task, model, batch)
-            compare_outcomes(task, found[row], wanted, self._tolerance)
+            compare_outcomes(task, outcome, wanted, self._tolerance)
 
     def check_independence(self, own: list[Any]) -> None:
         """See that no member depends on another; the members' values are lost.

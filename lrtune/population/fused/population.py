@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lrtune.population.blocks import BLOCK_STEPS, one_at_a_time
-from lrtune.population.evaluation import Measured, gathered
-from lrtune.population.fused.forward import outcomes
+from lrtune.population.fused.forward import FusedOutcomes
 from lrtune.population.fused.gradient import FusedGradient
+from lrtune.population.fused.measured import MeasuredTogether
 from lrtune.population.fused.merging import merged
 from lrtune.population.fused.optimizer import optimizer_on_rows
 from lrtune.population.fused.stack import Stack
@@ -57,6 +57,7 @@ class FusedPopulation:
         self._members = tuple(members)
         self._stack = Stack(program, members)
         self._gradient = FusedGradient(program.task, self._stack, traced)
+        self._outcomes = FusedOutcomes(program.task, self._stack, traced)
         self._optimizer = optimizer_on_rows(program, self._stack, members)
         self._orders = sorted({member.order for member in members})
         self._streams = {order: train.stream(order) for order in self._orders}
@@ -132,19 +133,12 @@ class FusedPopulation:
 
     def evaluate(self, split: str, training_mode: bool = False) -> Evaluation:
         """Measure every member on a split; see `Population.evaluate`."""
-        batches = self._splits[split]
-        measured = [Measured(self._program.task, batches) for _ in self._members]
+        measured = MeasuredTogether(self._program.task, self._splits[split], len(self._members))
         varied = self._stack.varied_copy()
         with RandomStream(self._members[0].seed):
-            for batch in batches.in_order():
-                found = outcomes(self._program.task, self._stack, varied, batch, training_mode)
-                for one, outcome in zip(measured, found, strict=True):
-                    one.add(batch, outcome)
-        rows = [
-            (math.nan, {}) if stopped else one.result()
-            for one, stopped in zip(measured, self._stopped, strict=True)
-        ]
-        return gathered(rows)
+            for batch in self._splits[split].in_order():
+                measured.add(batch, self._outcomes(varied, batch, training_mode))
+        return measured.result(self._stopped)
 
     def keep(self, members: Sequence[int]) -> None:
         """Drop all others; see `Population.keep`."""

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 import torch
 from layer_families import FUSED, REFUSED, Family, batches, program
@@ -10,9 +8,6 @@ from lrtune.population.fused.equivalence import why_not_fused
 from lrtune.population.fused.population import FusedPopulation
 from lrtune.population.protocol import Member
 from lrtune.population.serial import SerialPopulation
-
-if TYPE_CHECKING:
-    from lrtune.population.fused.gradient import FusedGradient
 
 MEMBERS = [Member(0.05, 0.01, seed) for seed in range(3)]
 ORDERS = [Member(0.05, 0.01, seed, order=seed) for seed in range(3)]
@@ -88,5 +83,6 @@ def test_what_is_recorded(name: str) -> None:
     """Every family is recorded but those that read values."""
     together = FusedPopulation(program(FUSED[name]), MEMBERS, batches(FUSED[name]), {})
     together.advance(4)
-    gradient: FusedGradient = together._gradient
-    assert [tape is not None for tape in gradient._tapes.values()] == [name not in UNRECORDED]
+    tapes = together._gradient._tapes
+    assert tapes is not None
+    assert [tape is not None for tape in tapes._tapes.values()] == [name not in UNRECORDED]
