@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
 from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,13 +22,15 @@ from lrtune.data.batches import Batches
 from lrtune.data.nest import example_count, to_device
 from lrtune.data.resident import shuffled
 from lrtune.errors import LrtuneError, TaskError, user_code
-from lrtune.random_state import RandomStream, mixed
+from lrtune.random_state import RandomStream, mixed, preserved, seed_everything
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _EVALUATION = 2**31  # an epoch number that no training reaches: evaluations read under a seed of their own
 _LONGEST = 100_000  # batches of a pass that says no length: far past any epoch that is worth several runs
+_MOST_WORKERS = 4  # processes that read for a GPU; more hold more batches than it takes
+_WORTH_BATCHES = 8  # of a pass, below which starting processes costs more than they save
 _END = object()
 _WHOLE = (SequentialSampler, RandomSampler)  # samplers of every index, whatever the data
 
@@ -101,22 +105,35 @@ class IterableBatches(Batches):
 class DatasetBatches(Batches):
     """A map-style dataset whose items change from reading to reading (or do not fit), through a `DataLoader`.
 
+    For a GPU processes read ahead, into memory that it copies from by itself. What an example draws (an augmentation)
+    then depends on its batch alone, and not on how many processes there are.
+
     Args:
         dataset: The dataset.
         batch_size: Examples per batch; the last, incomplete batch is kept.
         device: Where batches are moved to.
         name: `train` or `val`, for messages.
+        workers: How many processes read ahead; None for as many as suit the device. Data that cannot be read in
+            another process are read here.
     """
 
-    def __init__(self, dataset: Any, batch_size: int, device: torch.device, name: str) -> None:
+    def __init__(
+        self, dataset: Any, batch_size: int, device: torch.device, name: str, workers: int | None = None
+    ) -> None:
         self._dataset = dataset
         self._batch_size = batch_size
         self._device = device
         self._name = name
+        self._wanted = _usual_workers(device) if workers is None else workers
 
     def epoch(self, seed: int, epoch: int) -> Iterator[Any]:
         """Yield the batches of a random permutation of all examples."""
         return self._read(shuffled(len(self._dataset), seed, epoch).tolist(), mixed(seed, epoch))
+
+    def head(self, count: int, seed: int) -> list[Any]:
+        """Return the first batches of training, reading nothing else."""
+        order = shuffled(len(self._dataset), seed, 0)[: count * self._batch_size]
+        return list(self._read(order.tolist(), mixed(seed, 0)))
 
     def in_order(self) -> Iterator[Any]:
         """Yield the batches in the dataset's own order, augmented alike each time."""
@@ -128,9 +145,61 @@ class DatasetBatches(Batches):
         return -(-len(self._dataset) // self._batch_size)
 
     def _read(self, order: list[int], seed: int) -> Iterator[Any]:
-        loader: DataLoader[Any] = DataLoader(self._dataset, self._batch_size, sampler=order)
-        for batch in _replayed(loader, seed, self._name):
+        for batch in _replayed(self._loader(order, seed), seed, self._name):
             yield _moved(batch, self._device, self._name)
+
+    def _loader(self, order: list[int], seed: int) -> DataLoader[Any]:
+        apart = self._workers > 0
+        worth = len(order) >= _WORTH_BATCHES * self._batch_size
+        return DataLoader(
+            SeededByBatch(self._dataset, seed) if apart else self._dataset,
+            self._batch_size,
+            sampler=order,
+            num_workers=self._workers if worth else 0,
+            pin_memory=self._device.type == "cuda",
+        )
+
+    @cached_property
+    def _workers(self) -> int:
+        """How many processes read ahead: none where the data cannot be read in one (they use the GPU, say)."""
+        if not self._wanted:
+            return 0
+        tried = DataLoader(SeededByBatch(self._dataset, 0), 1, sampler=[0], num_workers=1)
+        try:
+            with preserved():
+                next(iter(tried))
+        except Exception:  # whatever it is: where it is the data's own fault, reading them here tells
+            return 0
+        return self._wanted
+
+
+class SeededByBatch(torch.utils.data.Dataset[Any]):
+    """A dataset whose batches each draw from a stream that their first example sets, whichever process reads them.
+
+    Args:
+        dataset: Map-style.
+        seed: Of the pass.
+    """
+
+    def __init__(self, dataset: Any, seed: int) -> None:
+        self._dataset = dataset
+        self._seed = seed
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        """Return a batch's examples; `DataLoader` asks for them all at once."""
+        seed_everything(mixed(self._seed, indices[0]))
+        many = getattr(self._dataset, "__getitems__", None)
+        return list(many(indices)) if many else [self._dataset[index] for index in indices]
+
+
+def _usual_workers(device: torch.device) -> int:
+    if device.type != "cuda":  # a process of its own, on the cores that train
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(_MOST_WORKERS, cores - 1)
 
 
 def _at_random(batches: Any, examples: int, seed: int) -> DataLoader[Any] | None:

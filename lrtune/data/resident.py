@@ -74,7 +74,9 @@ class ResidentBatches(Batches):
 
     def _cut(self, order: torch.Tensor) -> Iterator[Any]:
         tensors = self._read()
-        for indices in torch.split(order.to(self._device), self._batch_size):
+        # CUDA has read ordinary memory by the time the call returns, and need not be waited for; others do not say so.
+        there = order.to(self._device, non_blocking=self._device.type == "cuda")
+        for indices in torch.split(there, self._batch_size):
             yield map_nest(lambda tensor, at=indices: tensor[at], tensors)  # type: ignore[misc]
 
     def _read(self) -> Any:

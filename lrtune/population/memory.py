@@ -20,19 +20,18 @@ _SHARE = 0.5  # of what is free: data and the caller need the rest
 _WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 
 
-def fitting(program: Program, batch: Any = None) -> int:
-    """Return how many members fit at once, at least one.
+def usable_bytes(program: Program) -> float:
+    """Return how much memory members may take where they are trained."""
+    return _SHARE * free_bytes(program.device)
 
-    Args:
-        program: Model, loss and optimizer.
-        batch: One to train on, where the members' activations are held at the same time; None where one member
-            trains after the other.
-    """
-    return max(1, int(_SHARE * free_bytes(program.device) / max(member_bytes(program, batch), 1)))
+
+def fitting(program: Program) -> int:
+    """Return how many members that train one after the other fit at once, at least one."""
+    return max(1, int(usable_bytes(program) / max(member_bytes(program), 1)))
 
 
 def member_bytes(program: Program, batch: Any = None) -> int:
-    """Return what one member takes: its tensors and the optimizer's, and what a step on `batch` keeps if given."""
+    """Estimate what one member takes: its tensors and the optimizer's, and what a step on `batch` keeps if given."""
     with preserved():
         model = program.build_model()
         held = byte_count([*model.parameters(), *model.buffers()]) * _COPIES

@@ -6,7 +6,8 @@ import math
 import traceback
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from lrtune.data.batches import Batches
     from lrtune.data.source import TaskData
     from lrtune.population.planner import Planner
-    from lrtune.population.protocol import Evaluation, Member, Population
+    from lrtune.population.protocol import Evaluation, Member, Population, State
+
+    Finished = Callable[["Run", Callable[[], State]], object]
 
 
 @dataclass
@@ -35,7 +38,7 @@ class Run:
         diverged: Whether its loss stopped being finite.
         failure: What the user's code raised in it, if it did.
         finished: Whether it has come to its end: all epochs, a divergence, a failure, or a rung that it lost.
-        pruned: Whether it was left behind at a rung of successive halving.
+        pruned: Whether it was left behind by a selection.
     """
 
     member: Member
@@ -50,6 +53,13 @@ class Run:
         """Return the last finite value of a column of the evaluations."""
         values = [row.get(name) for row in self.curve.evaluations]
         return next((value for value in reversed(values) if value is not None), None)
+
+
+class Selection(Protocol):
+    """Decides after each epoch which of the trainings side by side are not worth going on with."""
+
+    def losing(self, runs: Sequence[Run], epoch: int, epochs: int) -> list[Run]:
+        """Return which of the runs under way are left behind after an epoch of so many."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +89,12 @@ class Halving:
             found.add(rest)
         return sorted(found - {epochs})
 
-    def losing(self, runs: Sequence[Run], epoch: int) -> list[Run]:
-        """Return which of the runs under way are left behind after an epoch."""
-        losses = [loss for peer in self.peers if (loss := _judged(peer, epoch)) is not None]
-        competing = [(run, _judged(run.curve, epoch)) for run in runs]
+    def losing(self, runs: Sequence[Run], epoch: int, epochs: int) -> list[Run]:
+        """Return which of the runs under way are left behind after an epoch; none but at a rung."""
+        if epoch not in self.rungs(epochs):
+            return []
+        losses = [loss for peer in self.peers if (loss := judged(peer, epoch)) is not None]
+        competing = [(run, judged(run.curve, epoch)) for run in runs]
         together = sorted([*losses, *(loss for _, loss in competing if loss is not None)])
         going_on = together[: -(-len(together) // self.share)]
         worst = going_on[-1] if going_on else math.inf
@@ -95,7 +107,8 @@ def train_members(
     data: TaskData,
     epochs: int,
     on_steps: Callable[[int], None] = lambda steps: None,
-    halving: Halving | None = None,
+    selection: Selection | None = None,
+    finished: Finished = lambda run, export: None,
 ) -> Iterator[Run]:
     """Train members, yielding each `Run` when it has finished.
 
@@ -109,8 +122,9 @@ def train_members(
         data: Training and validation batches.
         epochs: Passes over the training data.
         on_steps: Told the member-steps done, for progress.
-        halving: Whether members are left behind on the way; all of them are held in memory then. Where that is too
-            much, they compete in halves.
+        selection: Leaves members behind on the way; all of them are held in memory then. Where that is too much,
+            they compete in halves.
+        finished: Told each run that has finished, with what returns its weights as long as it is being told.
 
     Raises:
         UserCodeError: If reading the data raises. What a member raises is its run's `failure`, a lack of memory for
@@ -124,7 +138,7 @@ def train_members(
     per_epoch = data.train.counted()
     steps = per_epoch * epochs
     size = planner.group_size(members, data.train, steps)
-    at_once = size if halving is None else len(members)
+    at_once = size if selection is None else len(members)
     waiting = deque(list(members[start : start + at_once]) for start in range(0, len(members), at_once))
     while waiting:
         together = waiting.popleft()
@@ -133,9 +147,9 @@ def train_members(
             for start in range(0, len(together), size):
                 part = together[start : start + size]
                 population = planner.population(part, data.train, splits, steps, of=len(members))
-                groups.append(_Group(population, list(splits), per_epoch, epochs, on_steps))
+                groups.append(_Group(population, list(splits), per_epoch, epochs, on_steps, finished))
                 del population
-            for run in _train_groups(groups, epochs, halving):
+            for run in _train_groups(groups, epochs, selection):
                 together.remove(run.member)
                 yield run
         except Exception as error:
@@ -152,15 +166,15 @@ def train_members(
             planner.note(f"out of memory: training {half} members at a time")
 
 
-def _train_groups(groups: list[_Group], epochs: int, halving: Halving | None) -> Iterator[Run]:
+def _train_groups(groups: list[_Group], epochs: int, selection: Selection | None) -> Iterator[Run]:
     for group in groups:
         group.begin()
-    rungs = halving.rungs(epochs) if halving else []
     for epoch in range(1, epochs + 1):
         for group in groups:
             yield from group.train_epoch(epoch)
-        if halving is not None and epoch in rungs:
-            losing = halving.losing([run for group in groups for run in group.runs], epoch)
+        running = [run for group in groups for run in group.runs]
+        if selection is not None and running:
+            losing = selection.losing(running, epoch, epochs)
             for group in groups:
                 yield from group.leave_behind(losing, epoch)
 
@@ -175,6 +189,7 @@ class _Group:
         per_epoch: int,
         epochs: int,
         on_steps: Callable[[int], None],
+        finished: Finished,
     ) -> None:
         self.runs = [Run(member) for member in population.members]
         self._population = population
@@ -182,6 +197,7 @@ class _Group:
         self._per_epoch = per_epoch
         self._epochs = epochs
         self._on_steps = on_steps
+        self._tell_finished = finished
 
     def begin(self) -> None:
         """Measure before any training."""
@@ -210,7 +226,10 @@ class _Group:
         yield from self._finished(epoch)
 
     def _finished(self, epoch: int) -> Iterator[Run]:
-        yield from (run for run in self.runs if run.finished)
+        for at, run in enumerate(self.runs):
+            if run.finished:
+                self._tell_finished(run, partial(self._population.export, at))
+                yield run
         alive = [index for index, run in enumerate(self.runs) if not run.finished]
         gone = len(self.runs) - len(alive)
         if gone:
@@ -219,7 +238,7 @@ class _Group:
             self.runs = [self.runs[index] for index in alive]
 
 
-def _judged(curve: Curve, epoch: int) -> float | None:
+def judged(curve: Curve, epoch: int) -> float | None:
     """Return the loss that a curve is judged by after an epoch; None where it never came there."""
     for row in curve.evaluations:
         if row.get("epoch") == epoch:

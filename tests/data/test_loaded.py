@@ -23,8 +23,9 @@ from torch.utils.data import (
     get_worker_info,
 )
 
-from lrtune.data.loaded import IterableBatches
+from lrtune.data.loaded import DatasetBatches, IterableBatches, SeededByBatch
 from lrtune.data.nest import equal_nests
+from lrtune.random_state import mixed
 
 COUNT = 100
 SORTED = TensorDataset(torch.arange(COUNT), torch.arange(COUNT) // 10)  # ten classes, one after the other
@@ -139,3 +140,53 @@ def test_sampling_leaves_every_generator() -> None:
     assert torch.equal(own.get_state(), before[0])
     assert torch.equal(torch.get_rng_state(), before[1])
     assert (np.random.get_state()[1].tolist(), random.getstate()) == before[2:]
+
+
+class Noisy(Dataset[Any]):
+    """Examples augmented by every generator there is."""
+
+    def __len__(self) -> int:
+        return COUNT
+
+    def __getitem__(self, index: int) -> Any:
+        return index, torch.rand(2), random.random(), np.random.rand()
+
+
+class Bound(Dataset[Any]):
+    """Examples that can only be read in the process that made them."""
+
+    def __len__(self) -> int:
+        return COUNT
+
+    def __getitem__(self, index: int) -> int:
+        assert get_worker_info() is None
+        return index
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_reading_ahead_gives_the_same_whoever_reads(workers: int) -> None:
+    """What is drawn depends on seed, epoch and batch, neither on how many processes read nor on their order."""
+    batches = DatasetBatches(Noisy(), 10, CPU, "train", workers=workers)
+    outer = torch.get_rng_state()
+    passes = [list(batches.epoch(seed, epoch)) for seed, epoch in ((3, 1), (3, 1), (3, 2), (4, 1))]
+    assert torch.equal(torch.get_rng_state(), outer)
+    assert equal_nests(passes[0], passes[1])
+    assert not any(equal_nests(passes[0], other) for other in passes[2:])
+    assert not torch.equal(passes[0][0][1], passes[0][1][1])
+    here = DatasetBatches(SeededByBatch(Noisy(), mixed(3, 1)), 10, CPU, "train", workers=0)
+    assert equal_nests(passes[0], list(here.epoch(3, 1)))
+
+
+def test_the_first_batches_are_those_of_training() -> None:
+    """Read ahead or not, the head of an epoch is what its first batches are; few batches start no process."""
+    for workers in (0, 1):
+        batches = DatasetBatches(Noisy(), 10, CPU, "train", workers=workers)
+        assert equal_nests(batches.head(2, 5), list(batches.epoch(5, 0))[:2])
+    single = DatasetBatches(Bound(), 10, CPU, "train", workers=0)
+    assert len(single.head(3, 0)) == 3
+
+
+def test_data_of_one_process_are_read_in_it() -> None:
+    """What cannot be read in another process (a handle, a tensor on the GPU) is read here."""
+    batches = DatasetBatches(Bound(), 10, CPU, "train", workers=2)
+    assert sorted(torch.cat(list(batches.epoch(0, 0))).tolist()) == list(range(COUNT))

@@ -6,7 +6,9 @@ from torch.utils.data import DataLoader
 
 from lrtune.config import PopulationConfig
 from lrtune.data.source import open_data
+from lrtune.population.fused.stack import CannotFuseError
 from lrtune.population.groups import Groups
+from lrtune.population.memory import member_bytes
 from lrtune.population.plans import Plan
 from lrtune.population.protocol import Member
 from lrtune.progress import Silent
@@ -34,3 +36,35 @@ def test_groups(plan: Plan, resident: bool, settings: dict[str, int], size: int)
     train = open_data(task, 16, 0, CPU, Silent()).train
     groups = Groups(program_of(task), PopulationConfig(**settings))
     assert groups.size(plan, MEMBERS, train) == size
+
+
+def test_memory_bounds_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where memory is scarce a program has as many members as its measured footprint leaves room for."""
+    program = program_of(blob_task())
+    train = open_data(program.task, 16, 0, CPU, Silent()).train
+    groups = Groups(program, PopulationConfig())
+    one, five = (groups.forecast(Plan("fused", True, ""), MEMBERS[:count], train) for count in (1, 5))
+    plan, both = Plan("fused", True, ""), Plan("sharded", True, "", 2, "fused")
+    for free, wanted in ((2 * five + 2, 5), (2 * five - 2, 4), (2 * one + 2, 1), (0, 1)):
+        monkeypatch.setattr("lrtune.population.memory.free_bytes", lambda device, free=free: free)
+        assert groups.size(plan, MEMBERS, train) == wanted
+    shared = groups.forecast(both, MEMBERS[:1], train) - one
+    monkeypatch.setattr("lrtune.population.memory.free_bytes", lambda device: 2 * (five + shared) + 2)
+    assert groups.size(both, MEMBERS, train) == 4  # five would leave one worker with three
+
+
+def test_a_program_that_cannot_be_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lack of memory while it is measured means one member at a time; other failures the training tells."""
+    program = program_of(blob_task())
+    train = open_data(program.task, 16, 0, CPU, Silent()).train
+    monkeypatch.setattr("lrtune.population.memory.free_bytes", lambda device: 2 * 5 * member_bytes(program))
+    batch = train.head(1, 0)[0]
+    estimated = int(5 * member_bytes(program) / member_bytes(program, batch))
+    for error, size in ((MemoryError(), 1), (CannotFuseError("models differ"), max(1, estimated))):
+
+        def failing(*_: object, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr("lrtune.population.groups.footprint", failing)
+        groups = Groups(program, PopulationConfig())
+        assert groups.size(Plan("fused", True, ""), MEMBERS, train) == size

@@ -12,6 +12,7 @@ from lrtune.data.source import open_data
 from lrtune.plan_file import PlanFile
 from lrtune.population.fused.population import FusedPopulation
 from lrtune.population.planner import Plan, Planner
+from lrtune.population.plans import as_values, key_of
 from lrtune.population.protocol import Member
 from lrtune.population.serial import SerialPopulation
 from lrtune.progress import Silent
@@ -212,3 +213,20 @@ def test_a_lone_member(pool: Pool | None, settings: dict[str, Any], execution: s
     task = blob_task()
     chooser = Planner(program_of(task), PopulationConfig(**settings), pool=pool)  # type: ignore[arg-type]
     assert chooser.plan(MEMBERS[:1], train(task), LONG).execution == execution
+
+
+def test_a_plan_with_channels_last() -> None:
+    """What a remembered plan says of the order in memory is how the models lie."""
+    task = blob_task(
+        model=lambda: nn.Sequential(
+            nn.Unflatten(1, (1, 2, 2)), nn.Conv2d(1, 8, 1), nn.Conv2d(8, 4, 2), nn.Flatten(), nn.Linear(4, 3)
+        )
+    )
+    for channels_last in (True, False):
+        plan = Plan("serial", False, "so", channels_last=channels_last)
+        known = as_values({key_of(len(MEMBERS), several=False): plan})
+        chooser = Planner(program_of(task), PopulationConfig(), known=known)
+        population = chooser.population(MEMBERS, train(task), {}, LONG)
+        assert isinstance(population, SerialPopulation)
+        weight = dict(population._slots[0].model.named_parameters())["2.weight"]
+        assert weight.is_contiguous(memory_format=torch.channels_last) is channels_last

@@ -11,6 +11,7 @@ PLANS = {
     key_of(4, several=False): Plan("serial", False, "so"),
     key_of(9, several=False): Plan("fused", True, "fast"),
     key_of(9, several=True): Plan("sharded", True, "faster", 4, "fused"),
+    key_of(2, several=False): Plan("serial", False, "channels last", channels_last=True),
 }
 
 
@@ -34,6 +35,7 @@ def test_of_before_there_were_workers() -> None:
         {"execution": "sharded", "traced": False, "reason": "", "workers": 0},
         {"execution": "sharded", "traced": False, "reason": "", "workers": "2"},
         {"execution": "sharded", "traced": False, "reason": "", "nested": "sharded"},
+        {"execution": "serial", "traced": False, "reason": "", "channels_last": 1},
         {"execution": "fused"},
         ["fused"],
         None,

@@ -14,7 +14,7 @@ from lrtune.population.fused.population import FusedPopulation
 from lrtune.random_state import preserved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from lrtune.data.batches import Batches
     from lrtune.population.program import Program
@@ -41,7 +41,7 @@ class Footprint(NamedTuple):
 
 
 def footprint(program: Program, members: Sequence[Member], train: Batches, traced: bool) -> Footprint:
-    """Measure programs of two and four members; what a further one adds is the same for all.
+    """Measure programs of two and four members in training; what a further one adds is the same for all.
 
     Costs four steps of each. Counted is what torch's operations allocate; what a kernel takes for itself while it runs
     is not, which is up to 6 % for convolutions on the CPU.
@@ -50,36 +50,37 @@ def footprint(program: Program, members: Sequence[Member], train: Batches, trace
         CannotFuseError: If these members cannot be one program.
         UserCodeError: If the user's code raises.
     """
-    firsts = list({member.order: member for member in members}.values())  # batches of several orders cost more
+    # Those of several orders first: with a batch of its own a member costs more.
+    firsts = list({member.order: member for member in members}.values())
     chosen = [*firsts, *(member for member in members if member not in firsts)]
     few, more = ([chosen[at % len(chosen)] for at in range(count)] for count in (_FEW, _MORE))
-    read = {order: FixedBatches(train.head(1, order)) for order in {member.order for member in more}}
-    batches = _Several(read)
-    least, most = (peak(lambda these=these: _trained(program, these, batches, traced)) for these in (few, more))
+    batches = _Several({member.order: train.head(1, member.order) for member in more})
+
+    def taken(these: list[Member]) -> int:
+        with preserved():
+            return peak(lambda: FusedPopulation(program, these, batches, {}, traced).train(_STEPS))
+
+    least, most = taken(few), taken(more)
     each = max(most - least, 0) / (_MORE - _FEW)
     return Footprint(max(least - _FEW * each, 0.0), each)
-
-
-def _trained(program: Program, members: Sequence[Member], batches: Batches, traced: bool) -> None:
-    with preserved():
-        FusedPopulation(program, members, batches, {}, traced).train(_STEPS)
 
 
 class _Several(FixedBatches):
     """A batch for each order, again and again."""
 
-    def __init__(self, read: dict[int, FixedBatches]) -> None:
+    def __init__(self, read: dict[int, list[Any]]) -> None:
         super().__init__([])
         self._read = read
 
-    def epoch(self, seed: int, epoch: int) -> Any:
+    def epoch(self, seed: int, epoch: int) -> Iterator[Any]:
         """Yield the order's batch."""
-        return self._read[seed].epoch(seed, epoch)
+        return iter(self._read[seed])
 
 
 def peak(run: Callable[[], object]) -> int:
     """Return how many bytes of tensors that come into being while a function runs are alive at most at once."""
-    with _Counting() as counting:
+    counting = _Counting()
+    with counting:
         run()
     return counting.peak
 
@@ -89,7 +90,7 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.peak = 0
+        self.peak: int = 0
         self._alive = 0
         self._storages: dict[int, weakref.ref[Any]] = {}
 

@@ -107,7 +107,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.lines: list[Line] = []
         self.constants: dict[str, Any] = {}
         self._slots: dict[int, Slot] = {}
-        self._seen: dict[int, weakref.ref[torch.Tensor]] = {}  # a slot ends with its tensor: another takes the address
+        self._seen: dict[int, weakref.ref[torch.Tensor]] = {}  # a slot ends with its tensor
         self._named = 0
         for index, tensor in enumerate(inputs):
             self._place(tensor, f"inputs[{index}]")

@@ -1,8 +1,10 @@
 """How the cost of a grid grows with its members and with the data: lrtune's executions beside plain loops.
 
-Run `python tests/benchmarks/grid/growth.py`; `--help` lists the options. For each size the peers follow each other,
-each in a process of its own. Memory is what a run added to its process's peak, imports and data left out. The members
-of a size share one rate and differ in decays too small to matter, so that every one costs the same.
+Run `python tests/benchmarks/grid/growth.py`; `--help` lists the options, and `--chart FILE.png` draws what is measured.
+For each size the peers follow each other, each in a process of its own. Memory added is what a run added to its
+process's peak, imports and data left out; the peak is that of the process or of the largest that it started, which for
+workers is where the members are. The members of a size share one rate and differ in decays too small to matter, so
+that every one costs the same.
 """
 
 from __future__ import annotations
@@ -21,17 +23,20 @@ if str(HERE.parents[1]) not in sys.path:
     sys.path.insert(0, str(HERE.parents[1]))
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is loaded
 
-from benchmarks.grid.measure import Measured, Specification, measured  # noqa: E402 - needs the path above
+from benchmarks.grid.growth_chart import save_growth  # noqa: E402 - needs the path above
+from benchmarks.grid.measure import Measured, Specification, measured  # noqa: E402
 from benchmarks.grid.peer import PEERS  # noqa: E402
 from benchmarks.grid.table import print_rows  # noqa: E402
 from benchmarks.grid.workload import workload_names  # noqa: E402
+
+from lrtune.charts.save import SUFFIXES  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MEMBERS = (1, 2, 4, 8, 16, 32, 64)
 EXAMPLES = (1_000, 4_000, 16_000, 64_000, 256_000)
-USUAL = ("plain_loop", "resident_loop", "lrtune_serial", "lrtune_fused")
+USUAL = ("plain_loop", "resident_loop", "lrtune_serial", "lrtune_fused", "lrtune_sharded", "lrtune_grid")
 _FEW = 4  # members while the data grow
 
 
@@ -92,13 +97,16 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=1, help="of each member (default: 1)")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is timed (default: 3)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there")
+    parser.add_argument("--chart", type=Path, metavar="FILE", help="draw it there (.png, .svg, .html, .json)")
     parser.add_argument("--markdown", action="store_true", help="print the tables as Markdown")
     options = parser.parse_args()
+    if options.chart and options.chart.suffix not in SUFFIXES:
+        parser.error(f"--chart: expected a file ending in {', '.join(SUFFIXES)}, got {options.chart}")
     by_members = options.axis == "members"
     options.sizes = options.sizes or (MEMBERS if by_members else EXAMPLES)
     options.workload = options.workload or ("digits_mlp" if by_members else "tabular_mlp")
     found = measure_all(options)
-    for name, digits in (("seconds", 2), ("added_mebibytes", 0)):
+    for name, digits in (("seconds", 2), ("added_mebibytes", 0), ("peak_mebibytes", 0)):
         title = f"{options.workload}: {name.replace('_', ' ')} by {options.axis}, n = {options.rounds}"
         print(f"\n## {title}\n" if options.markdown else f"\n== {title} ==")
         print_rows(rows_of(found, options, name, digits), options.markdown)
@@ -108,6 +116,8 @@ def main() -> None:
     if options.json:
         written = {peer: [[asdict(run) for run in runs] for runs in sizes] for peer, sizes in found.items()}
         options.json.write_text(json.dumps({"sizes": options.sizes, "peers": written}, indent=1) + "\n")
+    if options.chart:
+        save_growth(found, options.sizes, options.workload, options.axis, options.chart)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import signal
 import time
 import traceback
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import lrtune
 from lrtune.errors import TaskError, UserCodeError
+from lrtune.population.channels_last import laid_out
 from lrtune.population.fused.population import FusedPopulation
 from lrtune.population.protocol import Member
 from lrtune.population.serial import SerialPopulation
@@ -115,12 +117,11 @@ class Setting:
 
 
 @contextmanager
-def setting(task: lrtune.Task) -> Iterator[Setting]:
+def setting(task: lrtune.Task, **keys: Any) -> Iterator[Setting]:
     """A task whose workers are gone afterwards; torch uses one thread here too, as the tests' settings have it."""
     assert torch.get_num_threads() == 1
-    config = lrtune.Config(
-        device="cpu", batch_size=8, optimizer=SGD, population={"execution": "sharded", "workers": WORKERS}
-    )
+    workers = {"execution": "sharded", "workers": WORKERS}
+    config = lrtune.Config(device="cpu", batch_size=8, optimizer=SGD, population=workers, **keys)
     context = open_context(task, config, Silent(), no_loader)
     assert context.pool is not None
     try:
@@ -337,3 +338,23 @@ def _own_bytes(process: int) -> int:
         pytest.skip("this system does not tell what memory a process shares")
     lines = [line.split() for line in path.read_text().splitlines()]
     return sum(1024 * int(words[1]) for words in lines if words[0] in ("Private_Clean:", "Private_Dirty:"))
+
+
+def test_channels_last_in_workers() -> None:
+    """Workers lay their members' models out as the plan says: bitwise what one process gives so, and rounded else."""
+    with setting(blob_task(model=Convolutional)) as has:
+        sharded = has.sharded(MEMBERS, Nested(channels_last=True))
+        serial = SerialPopulation(laid_out(has.program, True), MEMBERS, has.train, has.splits)
+        assert equal(sharded.advance(12), serial.advance(12))
+        assert_same(sharded, serial)
+
+
+def test_precision_in_workers() -> None:
+    """Under autocast the workers compute as this process does."""
+    with setting(blob_task(), precision="bfloat16") as has:
+        assert has.program.task.autocast == "cpu"
+        sharded, serial = has.sharded(MEMBERS), has.serial(MEMBERS)
+        losses = sharded.advance(8)
+        assert equal(losses, serial.advance(8))
+        single = SerialPopulation(replace(has.program, precision="float32"), MEMBERS, has.train, has.splits)
+        assert not equal(losses, single.advance(8))
