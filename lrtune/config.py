@@ -114,11 +114,18 @@ class CoarseConfig(_Section):
 
 
 class RefineConfig(_Section):
-    """`refine:`, Optuna's trials around the best cells; the winner is repeated over `seeds` seeds."""
+    """`refine:`, Optuna's trials around the best cells; the winner is repeated over `seeds` seeds.
+
+    `pruner` stops trials that are behind at the end of an epoch: `median` (of the complete trials), or `halving` (of
+    each rung the best third goes on). It is off by default, since low rates are behind at first. After `timeout`
+    seconds no further training begins; what is under way ends.
+    """
 
     trials: Count = 20
     epochs: Count = 15
     sampler: Literal["tpe", "gp", "qmc", "random"] = "tpe"
+    pruner: Literal["none", "median", "halving"] = "none"
+    timeout: Rate | None = None
     seeds: Count = 3
 
 
@@ -184,7 +191,7 @@ class Config(_Section):
         try:
             super().__init__(**keys)
         except ValidationError as error:
-            raise ConfigError(listed(faults_of(error, keys, place="Config", overridden=()))) from None
+            raise ConfigError(listed(faults_of(error, keys, place="Config", overridden={}))) from None
 
     def updated(self, **keys: Any) -> Config:
         """Return a checked copy with some keys replaced."""
@@ -192,7 +199,7 @@ class Config(_Section):
 
 
 def faults_of(
-    error: ValidationError, raw: Mapping[str, Any], place: str, overridden: Sequence[str]
+    error: ValidationError, raw: Mapping[str, Any], place: str, overridden: Mapping[str, str]
 ) -> list[str]:
     """Return one line a fault: where it is, what is wrong, the value found.
 
@@ -200,7 +207,7 @@ def faults_of(
         error: What pydantic found.
         raw: The keys as the user gave them.
         place: The file, or `Config`.
-        overridden: Key paths that come from `--set`.
+        overridden: Key paths that come from the command line, each with its option: `--set`, `--seed`.
     """
     return [_one_fault(fault, raw, place, overridden) for fault in error.errors()]
 
@@ -212,10 +219,12 @@ def listed(faults: Sequence[str]) -> str:
     return f"{len(faults)} faults:\n" + "\n".join(f"  {fault}" for fault in faults)
 
 
-def _one_fault(fault: ErrorDetails, raw: Mapping[str, Any], place: str, overridden: Sequence[str]) -> str:
+def _one_fault(fault: ErrorDetails, raw: Mapping[str, Any], place: str, overridden: Mapping[str, str]) -> str:
     keys = _keys_into(raw, fault["loc"])
     path = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")
-    where = f"--set {path}" if any(_meet(path, key) for key in overridden) else f"{place}: {path}"
+    where = f"{place}: {path}"
+    if given := [how for key, how in overridden.items() if _meet(path, key)]:
+        where = given[-1] if given[-1] != "--set" else f"--set {path}"
     if fault["type"] == "extra_forbidden":
         known = _known_keys(keys[:-1])
         return f"{where}: unknown key{did_you_mean(str(keys[-1]), known)} (known: {', '.join(known)})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lrtune.errors import UsageError
 from lrtune.provenance import changed, fingerprint
 from lrtune.studies import FILE, Studies, Variants, of_study
 from lrtune.study.opening import StudyFileError
@@ -40,20 +41,38 @@ class Grids:
         done = stored.result if stored and not changed(stored.made_from, origin) else None
         place = self.studies.place("coarse-grid", origin)
         opened = self._opened(context)
-        grid = Grid(place, self.studies.made_from(origin), opened)
+        grid = Grid(place, self.studies.made_from(origin), opened, places=self.variants.axes.places)
         return self._sound(lambda: coarse_grid(context, suggestion, done, grid))
 
     def refine(
-        self, context: Context, origin: Mapping[str, Any], coarse: StepResult, stored: Stored | None
+        self,
+        context: Context,
+        origin: Mapping[str, Any],
+        coarse: StepResult,
+        stored: Stored | None,
+        more: int = 0,
     ) -> StepResult:
-        """Run step 5, going on with the same search where there was one."""
+        """Run step 5, going on with the same search where there was one.
+
+        Args:
+            context: The task made ready.
+            origin: What the result is made from.
+            coarse: Step 4's result.
+            stored: Of an earlier run.
+            more: Trials to add to those that the search has.
+
+        Raises:
+            UsageError: If there is no search of these settings to add trials to.
+        """
         from lrtune.steps.refine_grid import Study, refine_grid
 
         same = stored is not None and fingerprint(of_study(stored.made_from)) == fingerprint(of_study(origin))
         done = stored.result if stored and same else None
+        if more and stored and done is None:
+            raise UsageError(_nothing_to_add_to(stored, origin))
         combination = self.variants.best_of(coarse)
         place = self.studies.place("refine-grid", origin)
-        study = Study(place, self.studies.made_from(origin), combination)
+        study = Study(place, self.studies.made_from(origin), combination, more=more)
         variant = self.variants.open(combination, context)
         return self._sound(lambda: refine_grid(variant, coarse, study, done))
 
@@ -68,7 +87,8 @@ class Grids:
 
     def work_on_refine(self, context: Context, origin: Mapping[str, Any], queue: TrialQueue) -> int:
         """Train trials of another's step 5; return how many."""
-        from lrtune.steps.refine_grid import Study, combination_of, work_on_refined_grid
+        from lrtune.steps.refine_grid import Study, work_on_refined_grid
+        from lrtune.steps.refine_setup import combination_of
         from lrtune.steps.shared_trials import Role
 
         combination = combination_of(queue)
@@ -87,3 +107,17 @@ class Grids:
                 raise
             self._run_dir.set_aside(self._run_dir.path / FILE, str(error))
             return run()
+
+
+def _nothing_to_add_to(stored: Stored, origin: Mapping[str, Any]) -> str:
+    before, now = of_study(stored.made_from), of_study(origin)
+    names = changed({**before, **_flat(before)}, {**now, **_flat(now)})
+    told = ", ".join(name for name in names if name != "refine")
+    return (
+        f"--more: {told} changed, and with that it is another search, which begins anew: lrtune grid --refine CONFIG "
+        "(other trials, timeout and seeds go on with the same one)"
+    )
+
+
+def _flat(origin: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"refine.{key}": value for key, value in origin["refine"].items()}

@@ -16,22 +16,26 @@ import torch
 from lrtune.config import Config
 from lrtune.data.device import resolve_device
 from lrtune.environment import environment
-from lrtune.errors import ConfigError, TaskError
+from lrtune.errors import ConfigError, TaskError, UsageError
+from lrtune.exports import GRIDS, write_tables, write_weights
 from lrtune.plan_file import PlanFile
 from lrtune.population.machine import machine
 from lrtune.population.outside import outside_kept
 from lrtune.population.precision import check_precision, products_in
+from lrtune.population.told import Told
 from lrtune.progress import Silent
-from lrtune.provenance import changed, made_from
+from lrtune.provenance import changed
 from lrtune.random_state import preserved
 from lrtune.reporting import report_context, write_page
 from lrtune.results import STEPS, StepResult
 from lrtune.run_dir import RunDir
+from lrtune.shelf import Shelf
 from lrtune.steps.check_init import check_init as _check_init
 from lrtune.steps.context import Context, open_context
 from lrtune.steps.find_lr import find_lr as _find_lr
 from lrtune.steps.loss_curves import loss_curves
 from lrtune.steps.overfit import overfit as _overfit
+from lrtune.steps.weights import BestWeights, trained_again
 from lrtune.storage import without_password
 from lrtune.studies import Studies, Variants
 from lrtune.task import Task, described
@@ -85,25 +89,44 @@ class Recipe:
         self._device = resolve_device(self.config.device)
         if remark := check_precision(self.config.precision, self._device):
             self.progress.note(remark)
-        self._run_dir = RunDir(self.config.run_dir, self.progress.note) if self.config.run_dir else None
-        self._results: dict[str, StepResult] = {}
-        self._stored: dict[str, Stored | None] = {}
         self._context: Context | None = None
+        self._told = Told(self.progress)
+        self._more = 0
+        self._weights = BestWeights()
         self._variants = Variants(task, self.config, folder, self._open)
         named = self.config.optimizer.name
         own_file = ":" in named and task.optimizer is None
-        self._optimizer_sources = sources_of(load_function(named, "optimizer", folder)) if own_file else ()
+        sources = sources_of(load_function(named, "optimizer", folder)) if own_file else ()
+        # Last, so that what is refused leaves no directory behind.
+        self._run_dir = RunDir(self.config.run_dir, self.progress.note) if self.config.run_dir else None
+        self._shelf = Shelf(task, self.config, str(self._device), sources, self._run_dir)
 
-    def step(self, name: str) -> StepResult:
-        """Run one step now; steps that it starts from run first where they are missing or stale."""
+    def step(self, name: str, more: int = 0, save_best: bool = False) -> StepResult:
+        """Run one step now; steps that it starts from run first where they are missing or stale.
+
+        Args:
+            name: One of `STEPS`.
+            more: Of the refined search: trials to add to those that it has.
+            save_best: Of a grid: write the weights of its best trial.
+
+        Raises:
+            UsageError: If there is no refined search of these settings to add trials to.
+        """
+        self._more, self._weights = more, BestWeights(save_best)
+        if more and self._shelf.stored(name) is None:
+            raise UsageError("--more: there is no refined search yet; begin one: lrtune grid --refine CONFIG")
         with self._working():
-            return self._computed(name)
+            result = self._computed(name)
+            if save_best:
+                self._save_best(name)
+            return result
 
     def run(
         self,
         keep_going: bool = False,
         on_step: Callable[[StepResult], None] = lambda result: None,
         judge: Callable[[StepResult], StepResult] = lambda result: result,
+        save_best: bool = False,
     ) -> StepResult:
         """Walk the recipe, using again what is fresh; after a failure the report still says how far it came.
 
@@ -111,7 +134,9 @@ class Recipe:
             keep_going: Do not stop at a step that fails.
             on_step: Told each step's result as soon as it is there.
             judge: Given each step's result, returns it with what else is found of it; what is stored stays without.
+            save_best: Write the weights of the best trial.
         """
+        self._weights = BestWeights(save_best)
         started = time.perf_counter()
         done: list[StepResult] = []
         with self._working():
@@ -124,6 +149,8 @@ class Recipe:
             if len(done) == len(STEPS) - 1:
                 done.append(last)
                 on_step(last)
+            if save_best:
+                self._save_best(*reversed(GRIDS))
         findings = [finding for result in done for finding in result.findings]
         summary = {"best": last.summary["best"], "html": last.summary["html"]}
         seconds = time.perf_counter() - started
@@ -133,34 +160,33 @@ class Recipe:
     def _working(self) -> Iterator[None]:
         """The caller's random state and gradient mode are put back, and no other process works in the run directory."""
         locked = self._run_dir.locked() if self._run_dir else nullcontext()
-        with preserved(), torch.enable_grad(), products_in(self.config.precision, self._device), locked:
-            try:
-                yield
-            finally:
-                self._variants.close()
-                if self._context is not None:
-                    self._context.close()
+        try:
+            with preserved(), torch.enable_grad(), products_in(self.config.precision, self._device), locked:
+                try:
+                    yield
+                finally:
+                    self._variants.close()
+                    if self._context is not None:
+                        self._context.close()
+        finally:
+            if self._run_dir:
+                self._run_dir.remove_if_empty()
 
     # --- one step -------------------------------------------------------------------------------------------------
 
     def _result(self, name: str) -> StepResult:
         """Return a step's result: of this recipe, else the stored one if it is fresh, else computed."""
-        if name not in self._results:
-            stored = self._load(name)
+        if name not in self._shelf.results:
+            stored = self._shelf.stored(name)
             if stored is not None and self._is_fresh(name, stored):
                 self.progress.note(f"{name}: nothing has changed, taken from {self.config.run_dir}")
-                self._results[name] = stored.result
+                self._shelf.results[name] = stored.result
             else:
                 self._computed(name)
-        return self._results[name]
-
-    def _load(self, name: str) -> Stored | None:
-        if name not in self._stored:
-            self._stored[name] = self._run_dir.load(name) if self._run_dir else None
-        return self._stored[name]
+        return self._shelf.results[name]
 
     def _is_fresh(self, name: str, stored: Stored) -> bool:
-        differences = changed(stored.made_from, self._made_from(name, self._inputs(name)))
+        differences = changed(stored.made_from, self._shelf.made_from(name, self._inputs(name)))
         if differences:
             self.progress.note(f"{name}: stale, because {', '.join(differences)} changed; running it again")
         elif not stored.complete:
@@ -173,42 +199,28 @@ class Recipe:
             return self._reported()
         inputs = self._inputs(name)
         started = time.perf_counter()
-        origin = self._made_from(name, inputs)
+        origin = self._shelf.made_from(name, inputs)
         failed = [result for result in inputs.values() if result.verdict == "fail"]
         result = _blocked(name, failed) if failed else self._ran(name, origin)
         result.seconds = time.perf_counter() - started
         result.details["environment"] = environment(self._command)
+        if not failed:
+            result.details["executions"] = self._told.reasons
         if self._run_dir:
             result = self._run_dir.save(result, origin, complete=not failed)
-        self._results[name] = result
+        self._shelf.results[name] = result
+        if self._run_dir and name in GRIDS:
+            write_tables(self._run_dir, self._shelf.fresh())
         return result
 
     def _inputs(self, name: str) -> dict[str, StepResult]:
         """Return the results that a step starts from, running what is missing or stale."""
-        return {input_name: self._input(input_name, name) for input_name in self._input_names(name)}
+        return {input_name: self._input(input_name, name) for input_name in self._shelf.input_names(name)}
 
     def _input(self, name: str, of: str) -> StepResult:
-        if name not in self._results and self._load(name) is None:
+        if name not in self._shelf.results and self._shelf.stored(name) is None:
             self.progress.note(f"{of} starts from {name}, which has no result yet: running {name} first")
         return self._result(name)
-
-    def _input_names(self, name: str) -> tuple[str, ...]:
-        if name == "coarse-grid" and self.config.coarse.lr == "auto":
-            return ("find-lr",)
-        return ("coarse-grid",) if name == "refine-grid" else ()
-
-    def _made_from(self, name: str, inputs: Mapping[str, StepResult]) -> dict[str, Any]:
-        return made_from(name, self.task, self.config, str(self._device), inputs, self._optimizer_sources)
-
-    def _known(self, name: str) -> StepResult | None:
-        """Return a step's result if there is a fresh one, of this recipe or stored; nothing is run."""
-        stored = self._load(name) if name not in self._results else None
-        if stored is None:
-            return self._results.get(name)
-        inputs = {input_name: self._known(input_name) for input_name in self._input_names(name)}
-        fresh = {key: result for key, result in inputs.items() if result is not None}
-        same = len(fresh) == len(inputs) and not changed(stored.made_from, self._made_from(name, fresh))
-        return stored.result if same and stored.complete else None
 
     def _ran(self, name: str, origin: Mapping[str, Any]) -> StepResult:
         run_step: dict[str, Callable[[Context], StepResult]] = {
@@ -216,30 +228,34 @@ class Recipe:
             "overfit": _overfit,
             "find-lr": _find_lr,
             "coarse-grid": lambda context: self._grids().coarse(
-                context, origin, self._suggestion(), self._load(name)
+                context, origin, self._suggestion(), self._shelf.stored(name)
             ),
             "refine-grid": lambda context: self._grids().refine(
-                context, origin, self._result("coarse-grid"), self._load(name)
+                context, origin, self._result("coarse-grid"), self._shelf.stored(name), self._more
             ),
         }
+        self._told.begin(name)
         context = self._opened(origin)
         with outside_kept(context.task):
             return run_step[name](context)
 
     def _opened(self, origin: Mapping[str, Any]) -> Context:
         if self._context is None:
-            plans = PlanFile(self._run_dir, self._made_from("check-init", {}) | machine(self._device))
+            plans = PlanFile(self._run_dir, self._shelf.made_from("check-init", {}) | machine(self._device))
             self._context = self._open(self.task, self.config, plans.read(), plans.write)
         self._context.open()
+        self._weights = BestWeights(self._weights.wanted)
+        context = replace(self._context, weights=self._weights, files=self._run_dir)
         if self._run_dir is None:
-            return self._context
+            return context
         run_dir = self._run_dir
-        return replace(self._context, keep=lambda result: run_dir.save(result, origin, complete=False))
+        return replace(context, keep=lambda result: run_dir.save(result, origin, complete=False))
 
     def _open(self, task: Task, config: Config, *plans: Any) -> Context:
-        return open_context(
-            task, config, self.progress, lambda name, role: load_function(name, role, self._folder), *plans
-        )
+        def load(name: str, role: str) -> Callable[..., Any]:
+            return load_function(name, role, self._folder)
+
+        return open_context(task, config, self.progress, load, *plans, told=self._told)
 
     def _suggestion(self) -> float | None:
         return self._result("find-lr").summary["suggestion"] if self.config.coarse.lr == "auto" else None
@@ -251,18 +267,35 @@ class Recipe:
         studies = Studies(self.task, self.config, self._run_dir, self.progress.note)
         return Grids(studies, self._variants, self._run_dir)
 
+    def _save_best(self, *grids: str) -> None:
+        """Write the weights of the best trial of the first of some grids that has one."""
+        done = [
+            result for name in grids if (result := self._shelf.results.get(name)) and result.summary["best"]
+        ]
+        if self._run_dir is None or not done:
+            self.progress.note("no weights are saved: there is no best trial, or no run_dir to keep them")
+            return
+        best, epochs, weights = done[0].summary["best"], int(done[0].details["epochs"]), self._weights
+        if weights.of(best) is None:
+            context = self._variants.open(self._variants.best_of(done[0]), self._opened({}))
+            with outside_kept(context.task):
+                weights = trained_again(context, best, epochs)
+        told = {"task": self.task.name, "grid": done[0].step, "epochs": epochs, **best}
+        write_weights(self._run_dir, weights.state, told, self.progress.note)
+
     # --- the report -----------------------------------------------------------------------------------------------
 
     def _reported(self) -> StepResult:
         """Report what is there and fresh; nothing is run."""
         started = time.perf_counter()
-        fresh = {name: result for name in STEPS[:-1] if (result := self._known(name)) is not None}
-        stale = [name for name in STEPS[:-1] if name not in fresh and self._load(name) is not None]
+        fresh = self._shelf.fresh()
+        stale = [name for name in STEPS[:-1] if name not in fresh and self._shelf.stored(name) is not None]
         result = loss_curves(fresh)
-        origin = self._made_from("report", {})
+        origin = self._shelf.made_from("report", {})
         if self._run_dir:
             context = {**report_context(origin), "command": self._command, "stale": stale}
             context["config"] = self.config.model_dump(exclude_unset=True, exclude={"storage"})
+            write_tables(self._run_dir, fresh)
             result.summary["html"] = write_page(self._run_dir, {**fresh, "report": result}, context)
         result.seconds = time.perf_counter() - started
         return self._run_dir.save(result, origin) if self._run_dir else result

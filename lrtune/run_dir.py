@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from lrtune.results import Curve
 
+RUNS_AGAIN = "its step runs again"  # what follows from a damaged file, where a recipe finds it
 _locks: set[int] = set()  # descriptors that hold a directory's lock
 
 FILES = {
@@ -74,6 +75,7 @@ class RunDir:
         self._note = note
         self._written: dict[str, tuple[Curve, str]] = {}
         try:
+            self._made = [path for path in (self.path, *self.path.parents) if not path.exists()]
             self.path.mkdir(parents=True, exist_ok=True)
             # Asking by writing: permission bits say nothing of full or read-only file systems.
             with tempfile.TemporaryFile(dir=self.path):
@@ -94,7 +96,7 @@ class RunDir:
             complete: False for what a step has so far.
         """
         result = result.stored_in(str(self.path))
-        digests = {name: self._write_curve(name, curve) for name, curve in result.curves.items()}
+        digests = {name: self.write_curve(name, curve) for name, curve in result.curves.items()}
         record = {
             **result.to_dict(),
             "complete": complete,
@@ -130,21 +132,31 @@ class RunDir:
             if error.path.exists():
                 self.set_aside(error.path, "it is not what was written")
             else:
-                self._note(f"{error.path}: missing; its step runs again")
+                self._note(f"{error.path}: missing; {RUNS_AGAIN}")
             return None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             self.set_aside(path, f"not a result of {step} ({type(error).__name__})")
             return None
         result.curves, result.run_dir, result.reused = curves, str(self.path), True
+        self._written |= {name: (curve, record["curves"][name]) for name, curve in curves.items()}
         return Stored(result, made_from, complete)
 
-    def _write_curve(self, name: str, curve: Curve) -> str:
-        """Write a curve unless it was the last to be written by this name: a grid saves after every trial."""
+    def write_curve(self, name: str, curve: Curve) -> str:
+        """Write a curve unless it was the last to be written by this name; return its digest."""
         written, digest = self._written.get(name, (None, ""))
         if written is not curve:
             digest = self.write(f"curves/{name}.csv", curve_to_csv(curve))
             self._written[name] = (curve, digest)
         return digest
+
+    def read_curve(self, name: str, digest: str) -> Curve | None:
+        """Return a curve that was written with a digest; None where it is not there, or is another."""
+        try:
+            curve = self._load_curve(name, digest)
+        except _DamagedCurveError:
+            return None
+        self._written[name] = (curve, digest)
+        return curve
 
     def write(self, name: str, content: str | bytes) -> str:
         """Write a file so that it is there whole or not at all; return its digest.
@@ -161,6 +173,14 @@ class RunDir:
             raise RunDirError(f"run_dir: cannot write {path}: {error.strerror}") from None
         return digest_of(data)
 
+    def remove_if_empty(self) -> None:
+        """Remove the directory, and those above it, if they were made here and nothing was written."""
+        for path in self._made:
+            try:
+                path.rmdir()
+            except OSError:  # it holds something
+                return
+
     def remove(self, name: str) -> None:
         """Remove a file that no longer holds; it need not be there."""
         (self.path / name).unlink(missing_ok=True)
@@ -175,6 +195,7 @@ class RunDir:
         if fcntl is None:  # Windows: two processes at once are then the user's to avoid
             yield
             return
+        self.path.mkdir(parents=True, exist_ok=True)  # removed, if the step before has written nothing
         handle = os.open(self.path, os.O_RDONLY)
         _locks.add(handle)
         try:
@@ -195,7 +216,7 @@ class RunDir:
         aside = path.with_name(f"{path.name}.damaged")
         with contextlib.suppress(FileNotFoundError):
             path.replace(aside)
-        self._note(f"{path}: damaged ({why}); set aside as {aside.name}, its step runs again")
+        self._note(f"{path}: damaged ({why}); set aside as {aside.name}, {RUNS_AGAIN}")
 
     def _load_curve(self, name: str, digest: str) -> Curve:
         path = self.path / "curves" / f"{name}.csv"

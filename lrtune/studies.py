@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lrtune.task import Task
 
 FILE = "study.db"  # in the run directory
-_NOT_IN_STUDY = ("trials", "seeds")  # of refine: more of either continues the same study
+_NOT_IN_STUDY = ("trials", "timeout", "seeds")  # of refine: a changed budget continues the same study
 _OF_ONE_PROCESS = (
     "device",
     *STEPS,
@@ -110,7 +110,7 @@ class Variants:
             self._contexts[key] = context
         context = self._contexts[key]
         context.open()
-        return replace(context, keep=base.keep)
+        return replace(context, keep=base.keep, weights=base.weights)
 
     def best_of(self, coarse: StepResult) -> Combination:
         """Return the combination of the coarse grid's best cell."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lrtune.storage import VARIABLE
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -21,7 +23,13 @@ def no_hidden_bugs(monkeypatch: pytest.MonkeyPatch) -> None:
     def told(error: Exception) -> str:
         raise error
 
-    monkeypatch.setattr("lrtune.steps.examinations.unexpected", told)
+    monkeypatch.setattr("lrtune.steps.examining.unexpected", told)
+
+
+@pytest.fixture(autouse=True)
+def no_storage_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the studies of tests out of the storage that the environment of whoever runs them names."""
+    monkeypatch.delenv(VARIABLE, raising=False)
 
 
 @pytest.fixture

@@ -25,6 +25,8 @@ SMALL: dict[str, Any] = {
     "find_lr": {"steps": 40, "repeats": 2},
     "coarse": {"weight_decay": [0.0, 1e-4], "epochs": 1},
     "refine": {"trials": 4, "epochs": 1, "seeds": 2},
+    # What is measured to be faster differs from run to run, and last digits with it.
+    "population": {"execution": "serial"},
 }
 FUNCTIONS = {
     "check-init": lrtune.check_init,

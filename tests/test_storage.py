@@ -3,7 +3,14 @@ from __future__ import annotations
 import pytest
 
 from lrtune.errors import ConfigError
-from lrtune.storage import VARIABLE, parsed, storage_of, without_password
+from lrtune.storage import (
+    VARIABLE,
+    parsed,
+    shown_command,
+    storage_from_environment,
+    storage_of,
+    without_password,
+)
 
 
 @pytest.mark.parametrize(
@@ -29,21 +36,56 @@ def test_anything_else_is_refused(text: str) -> None:
         parsed(text)
 
 
-def test_the_environment_comes_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The setting counts, else the variable, else there is none; a faulty variable is named and not repeated."""
-    monkeypatch.delenv(VARIABLE, raising=False)
-    assert storage_of(None) is None
+def test_the_environment_is_read_by_who_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a setting there is no storage, whatever the variable says; a faulty one is named and not repeated."""
+    assert storage_from_environment() is None
     monkeypatch.setenv(VARIABLE, "postgresql://h/d")
-    assert str(storage_of(None)) == "postgresql://h/d"
+    assert storage_from_environment() == "postgresql://h/d"
+    assert storage_of(None) is None
     assert str(storage_of("journal:x")) == "journal:x"
     monkeypatch.setenv(VARIABLE, "s3cret")
     with pytest.raises(ConfigError, match=f"{VARIABLE}: must be") as caught:
-        storage_of(None)
+        storage_from_environment()
     assert "s3cret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("password", ["pw", "p@w", "p:w", "%40"])
+PASSWORDS = ["pw", "p@w", "p:w", "%40", "top/secret", "top secret", "a@b/c:d %e?f", "'quoted'"]
+
+
+@pytest.mark.parametrize("password", PASSWORDS)
 def test_passwords_are_struck_out(password: str) -> None:
     """Wherever in a text the URL stands, and whatever the password holds, nothing of it is left."""
     text = f"lrtune run a.yaml --set storage=postgresql://me:{password}@h/d and x"
-    assert without_password(text) == "lrtune run a.yaml --set storage=postgresql://me:***@h/d and x"
+    struck = "lrtune run a.yaml --set storage=postgresql://me:***@h/d and x"
+    assert without_password(text) == struck
+    assert without_password(struck) == struck
+
+
+@pytest.mark.parametrize("password", PASSWORDS)
+def test_commands_are_shown_without_passwords(password: str) -> None:
+    """Each argument by itself: an @ further on takes nothing else away."""
+    command = [
+        "lrtune",
+        "run",
+        "--set",
+        f"storage=postgresql://me:{password}@h/d",
+        "--set",
+        "args.who=you@home",
+    ]
+    shown = "lrtune run --set 'storage=postgresql://me:***@h/d' --set args.who=you@home"
+    assert shown_command(command) == shown
+    assert (
+        without_password("lrtune --set 'storage=mysql://h/d?password=a b'")
+        == "lrtune --set 'storage=mysql://h/d?password=***"
+    )
+
+
+@pytest.mark.parametrize("password", [one for one in PASSWORDS if len(one) > 3] + ["s3cr@t"])
+def test_errors_of_drivers_are_shown_without_passwords(password: str) -> None:
+    """What a driver repeats of an address: all of it, its password, or what it took for the host."""
+    storage = parsed(f"postgresql://me:{password}@h/d")
+    told = f"cannot open postgresql://me:{password}@h/d: host '{password.rpartition('@')[2]}@h', password {password}"
+    hidden = storage.hidden_in(told)
+    assert password not in hidden
+    assert "postgresql://me:***@h" in hidden
+    assert password.rpartition("@")[2] + "@" not in hidden

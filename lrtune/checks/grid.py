@@ -101,6 +101,21 @@ def at_edge(value: float, values: Sequence[float]) -> bool:
     return len(values) > 1 and value != 0 and value in (values[0], values[-1])
 
 
+def no_validation_data(validated: bool) -> Finding | None:
+    """The settings are chosen by the loss on data that were not trained on.
+
+    Args:
+        validated: Whether there are validation data.
+    """
+    if validated:
+        return None
+    message = (
+        "There are no validation data: learning rate and weight decay are chosen by the loss on the training data, "
+        "which no weight decay improves and overfitting only lowers."
+    )
+    return finding("no-validation-data", message, "Task.val is None", "validation data")
+
+
 def refine_no_gain(best: dict[str, Any], from_coarse: bool) -> Finding | None:
     """Some refined trial beats the coarse grid's best cell, trained for as many epochs."""
     if not from_coarse:
@@ -133,8 +148,8 @@ def within_seed_noise(coarse: Sequence[float], refined: Sequence[float]) -> Find
     if gain > limit:
         return None
     message = (
-        f"Over {len(coarse)} seeds the refined setting gains {gain:.3g} ± {error:.2g} over the coarse one: "
-        "no more than chance."
+        f"Over {len(coarse)} seeds the refined setting gains {gain:.3g} over the coarse one, with a standard error "
+        f"of {error:.2g}: no more than chance."
     )
     return finding("within-seed-noise", message, gain, f"> {limit:.3g}")
 

@@ -14,6 +14,7 @@ from lrtune.population.serial import SerialPopulation
 from lrtune.population.sharded.population import ShardedPopulation
 from lrtune.population.sharded.refusal import CannotShardError
 from lrtune.population.sharded.worker import Nested
+from lrtune.population.told import Told
 from lrtune.progress import Silent
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Planner:
         known: What an earlier planner of the same program on the same machine remembered.
         remember: Called with all that is known, whenever there is more of it.
         pool: Where worker processes come from; None where there are to be none.
+        told: Tells a person what is chosen; by default as `progress` notes that name no step.
     """
 
     def __init__(
@@ -49,12 +51,14 @@ class Planner:
         known: Mapping[str, Any] | None = None,
         remember: Callable[[dict[str, Any]], object] = lambda known: None,
         pool: WorkerPool | None = None,
+        told: Told | None = None,
     ) -> None:
         self._program = program
         self._settings = settings
         self._progress = progress or Silent()
         self._remember = remember
         self._pool = pool
+        self._told = told or Told(self._progress)
         self._groups = Groups(program, settings)
         self._plans = from_values(known or {}) if settings.execution == "auto" else {}
         self._short: dict[str, int] = {}  # steps that were too few to be worth planning
@@ -86,6 +90,7 @@ class Planner:
         """
         program = program or self._program
         plan = self.plan(members, train, steps, of)
+        self._told.use(max(len(members), of or 0), plan)
         try:
             if plan.execution == "sharded":
                 assert self._pool is not None
@@ -136,7 +141,7 @@ class Planner:
         if wanted == "auto":
             self._remember(as_values(self._plans))
         if known.reason != AS_SET:
-            self._progress.note(f"{count} members: {known.execution}, {known.reason}")
+            self._told.choose(count, known)
         return known
 
     def _lone_member(self) -> Plan:

@@ -36,6 +36,17 @@ class Plan:
     channels_last: bool = False
 
     @property
+    def words(self) -> str:
+        """How, for a person: what follows "9 members"."""
+        laid = ", channels last" if self.channels_last else ""
+        if self.execution == "serial":
+            return f"one after the other{laid}"
+        if self.execution == "fused":
+            return "as one program"
+        within = "as one program in each" if self.nested == "fused" else "one after the other in each"
+        return f"in {self.workers} processes, {within}{laid}"
+
+    @property
     def fuses(self) -> bool:
         """Whether a fused program is part of it."""
         return "fused" in (self.execution, self.nested)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from lrtune.population.protocol import Member
-    from lrtune.population.training import Halving, Run
+    from lrtune.population.training import Run, Selection
     from lrtune.steps.context import Context
 
 _AGAIN = 2  # times that a trial that has raised is tried again
@@ -38,7 +38,7 @@ def attempts(
     members: Sequence[Member],
     epochs: int,
     on_steps: Callable[[int], None] = lambda steps: None,
-    halving: Halving | None = None,
+    selection: Selection | None = None,
 ) -> Iterator[Attempt]:
     """Train members; one that raises or runs out of memory is tried again alone, after the others.
 
@@ -47,13 +47,16 @@ def attempts(
         members: The configurations.
         epochs: Passes over the training data.
         on_steps: Told the member-steps done, for progress.
-        halving: Whether members are left behind on the way.
+        selection: Leaves members behind on the way.
 
     Raises:
         UserCodeError: If reading the data raises.
     """
     failed: list[Run] = []
-    for run in train_members(context.planner, members, context.data, epochs, on_steps, halving):
+    trained = train_members(
+        context.planner, members, context.data, epochs, on_steps, selection, context.weights.offer
+    )
+    for run in trained:
         if run.failure is None:
             yield Attempt(run)
         else:
@@ -65,7 +68,9 @@ def attempts(
 def _alone(context: Context, run: Run, epochs: int) -> Attempt:
     tries = 1
     while run.failure is not None and tries <= _AGAIN:
-        (run,) = train_members(context.planner, [run.member], context.data, epochs)
+        (run,) = train_members(
+            context.planner, [run.member], context.data, epochs, finished=context.weights.offer
+        )
         tries += 1
     return Attempt(run, tries)
 

@@ -38,6 +38,11 @@ class Axes:
         self._folder = folder
         self._places = {name: self._place(name) for name in config.coarse.axes}
 
+    @property
+    def places(self) -> dict[str, str]:
+        """Where each name stands in the settings: `batch_size`, `optimizer.momentum`, `args.hidden`."""
+        return {name: f"{section}.{key}" if section else key for name, (section, key) in self._places.items()}
+
     def settings(self, combination: Combination) -> Config:
         """Return the settings with a combination's values in their places.
 

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
     from lrtune.results import Curve
 
-HALF_DECADES = (-3, -2, -1, 0, 1)  # around the suggestion: short sweeps favour rates that are too high
+# From the suggestion outwards: an interrupted grid has the likeliest cells. On 12 programs held out from the rule the
+# best rate lay within 0.45 decades of the suggestion (tests/benchmarks/learning_rate); few epochs favour high rates, so
+# that one more is tried below than above.
+HALF_DECADES = (0, -1, 1, -2)
 _RATE_FACTOR = math.sqrt(10)
 _DECAY_FACTOR = 10.0
 _EXTENSIONS = 2  # of each axis, in each direction
@@ -39,6 +42,10 @@ class Cell:
     weight_decay: float
     combination: Combination = ()
 
+    def __hash__(self) -> int:
+        """By its text: a value may be a list."""
+        return hash(self.identity)
+
     @property
     def identity(self) -> str:
         """Its values as text, which no other cell has."""
@@ -57,14 +64,25 @@ def cell_of(trial: Trial, axes: Sequence[str]) -> Cell:
 
 
 def automatic_rates(suggestion: float | None) -> list[float]:
-    """Return the rates around step 3's."""
+    """Return the rates around step 3's, the nearest first."""
     assert suggestion is not None, "step 3 gave no rate"
     return [rounded(suggestion * 10 ** (half_decade / 2)) for half_decade in HALF_DECADES]
 
 
 def combinations_of(axes: Mapping[str, Sequence[Any]]) -> list[Combination]:
     """Return every combination of the further axes' values; one that is empty where there are none."""
-    return [tuple(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    plain = [[_plain(value) for value in values] for values in axes.values()]
+    return [tuple(zip(axes, values, strict=True)) for values in itertools.product(*plain)]
+
+
+def combinations_among(cells: Iterable[Cell]) -> list[Combination]:
+    """Return the combinations of some cells, each once, in their order; told apart by their text, as cells are."""
+    return list({repr(cell.combination): cell.combination for cell in cells}.values())
+
+
+def _plain(value: Any) -> Any:
+    """A tuple becomes a list, which it is anyhow once it has been written to a file."""
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 class CellPlan:
@@ -152,7 +170,7 @@ class _Edges:
         self.best = best_of(trials)
         by_trial = list(zip(trials, cells, strict=True))
         at = next((cell for trial, cell in by_trial if trial is self.best), None)
-        self._combinations = list(dict.fromkeys(cell.combination for cell in cells))
+        self._combinations = combinations_among(cells)
         if at is not None:
             self._combinations = [at.combination]
         self._trials = [trial for trial, cell in by_trial if cell.combination in self._combinations]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import nullcontext
 from itertools import chain, cycle, islice
 from typing import TYPE_CHECKING, Any
@@ -17,31 +16,30 @@ from lrtune.errors import LrtuneError, TaskError, UserCodeError
 from lrtune.population.evaluation import evaluate_model
 from lrtune.population.forward import measured_metrics, run_batch
 from lrtune.population.modes import in_mode
-from lrtune.probes.initialisation import InitialLoss, gradients, initial_loss
-from lrtune.probes.losses.fixed_scale import has_fixed_scale
+from lrtune.probes.initialisation import gradients, initial_loss
 from lrtune.probes.parameters.backward import dense
 from lrtune.probes.sample import Sample
 from lrtune.random_state import seeded
-from lrtune.results import Finding, StepResult
+from lrtune.results import StepResult
 from lrtune.steps.data_checks import (
     behind_the_crash,
     data_findings,
     hinted,
     in_validation,
 )
-from lrtune.steps.examinations import EXAMINATIONS, examine
+from lrtune.steps.examinations import EXAMINATIONS
+from lrtune.steps.examining import examine, left_out
+from lrtune.steps.loss_findings import loss_findings
+from lrtune.steps.slow_models import FEWEST_BATCHES, affordable, forward_seconds
 from lrtune.steps.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from lrtune.steps.context import Context
     from lrtune.task import Task
 
 _EXAMPLES = 1024  # the standard error of a mean is then 3% of the losses' spread
-_CONFIRMATIONS = 3  # fresh models that must be as low before the first is called so
-_FEWEST_BATCHES = 4  # a standard error needs several batch means
-_LOSS_SECONDS = 3.0  # for the loss in both modes: a slow model sees fewer of the batches
 _FORWARDS = 3  # a forward and backward pass takes as long as: the backward one has two products a layer
 _GRADIENT_BATCHES = 16  # at most, in each of which a parameter must be idle before it is called unused
 
@@ -88,6 +86,7 @@ def _checked(context: Context) -> StepResult:
         sample = Sample(program, context.data.train, batches, config.seed)
         examined = examine(sample, context.progress, EXAMINATIONS, result.details["pass_seconds"])
         seen += [found for one in examined for found in one.findings]
+        seen += [late] if (late := left_out(examined)) else []
         result.details["examined"] = [one.told() for one in examined]
     result.findings = cause_first(seen)
     return result
@@ -97,7 +96,7 @@ def _sample(context: Context) -> list[Any]:
     """Return the first batches of training, as many as hold enough examples: their size may be the user's."""
     train, seed = context.data.train, context.config.seed
     batches = train.subset(_EXAMPLES, seed)
-    return batches if len(batches) >= _FEWEST_BATCHES else train.head(_FEWEST_BATCHES, seed)
+    return batches if len(batches) >= FEWEST_BATCHES else train.head(FEWEST_BATCHES, seed)
 
 
 def _try_evaluation(context: Context, model: torch.nn.Module) -> None:
@@ -166,13 +165,14 @@ def _measured(
         turns = islice(cycle(batches), 1, _GRADIENT_BATCHES)
         later = (run_batch(program.task, model, batch) for batch in turns)
         reached = gradients(model, chain([first], later))
-    batches = _affordable(context, batches, forward)
+    forward = forward_seconds(program, model, batches[0], seed, forward)
+    batches = affordable(batches, forward, context.progress.note)
     seen = initial_loss(program, model, batches, seed)
     judged = [
         gradient_checks.frozen_model(reached),
         gradient_checks.detached_loss(reached),
         loss_checks.nonfinite_loss(seen.batch_losses),
-        *_loss_findings(context, seen, batches),
+        *loss_findings(context, seen, batches),
         gradient_checks.nonfinite_gradient(reached),
         gradient_checks.parameter_without_gradient(reached),
     ]
@@ -199,55 +199,3 @@ def _measured(
         "pass_seconds": round(_FORWARDS * forward, 4),
     }
     return StepResult("check-init", [finding for finding in judged if finding], summary, details=details)
-
-
-def _affordable(context: Context, batches: Sequence[Any], forward: float) -> Sequence[Any]:
-    """Return as many of the batches as a model whose forward pass takes so many seconds is sent in both modes."""
-    count = max(_FEWEST_BATCHES, int(_LOSS_SECONDS / max(2 * forward, 1e-9)))
-    if count < len(batches):
-        context.progress.note(
-            f"a forward pass takes {forward:.2g} s: the loss is that of {count} batches instead of {len(batches)}"
-        )
-    return batches[:count]
-
-
-def _loss_findings(context: Context, seen: InitialLoss, batches: Sequence[Any]) -> list[Finding | None]:
-    if not math.isfinite(seen.mean):
-        return []
-    if context.task.expected_initial_loss is not None:
-        return [loss_checks.initial_loss_given(seen, context.task.expected_initial_loss)]
-    low = loss_checks.initial_loss_low(seen, context.task.pretrained)
-    high = loss_checks.initial_loss_high(seen)
-    return [
-        high if high and _is_no_design(context, seen, batches) else None,
-        low if low and _again(loss_checks.initial_loss_low, context, batches) else None,
-        loss_checks.outputs_enormous(seen),
-        loss_checks.expectation_unknown(
-            seen, told=context.task.loss is not None or seen.output_std is not None
-        ),
-    ]
-
-
-def _is_no_design(context: Context, seen: InitialLoss, batches: Sequence[Any]) -> bool:
-    """Say whether a high loss is one of chance or of a cosine head's constant; neither is a fault."""
-    if not (loss_checks.is_clear(seen) or _again(_high, context, batches)):
-        return False
-    sample = Sample(context.program, context.data.train, batches, context.config.seed)
-    return not (loss_checks.is_within_fixed_scale(seen) and has_fixed_scale(sample))
-
-
-def _high(seen: InitialLoss, pretrained: bool) -> Finding | None:
-    return loss_checks.initial_loss_high(seen)
-
-
-def _again(
-    check: Callable[[InitialLoss, bool], Finding | None], context: Context, batches: Sequence[Any]
-) -> bool:
-    """Say whether further initialisations give the finding, too: one alone may have been chance."""
-    program = context.program
-    for seed in range(context.config.seed + 1, context.config.seed + 1 + _CONFIRMATIONS):
-        with seeded(seed):
-            model = program.build_model()
-        if not check(initial_loss(program, model, batches, seed), False):
-            return False
-    return True

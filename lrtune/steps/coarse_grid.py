@@ -10,9 +10,17 @@ from lrtune.population.protocol import Member
 from lrtune.population.training import Halving
 from lrtune.results import Finding, StepResult
 from lrtune.steps.attempts import attempts
-from lrtune.steps.cells import Cell, CellPlan, automatic_rates, cell_of, combinations_of, initial_loss
+from lrtune.steps.cells import (
+    Cell,
+    CellPlan,
+    automatic_rates,
+    cell_of,
+    combinations_among,
+    combinations_of,
+    initial_loss,
+)
 from lrtune.steps.shared_trials import Role, SharedTrials, lost_row
-from lrtune.steps.trials import Trial, best_of, labelled, ranked, score, trial_of
+from lrtune.steps.trials import Trial, best_of, counted, labelled, ranked, score, trial_of
 from lrtune.study.agreement import agree
 from lrtune.study.grid import wanted_cells
 from lrtune.study.place import StudyPlace
@@ -41,12 +49,14 @@ class Grid:
         made_from: What the study is of, for those who share it.
         opened: Makes the task ready for values of the further axes.
         role: Who works on it.
+        places: Where in the settings the further axes stand, by name: a report tells the optimizer's from the task's.
     """
 
     place: StudyPlace = field(default_factory=lambda: StudyPlace(None, "coarse"))
     made_from: Mapping[str, Any] = field(default_factory=dict)
     opened: Opened | None = None
     role: Role = field(default_factory=Role)
+    places: Mapping[str, str] = field(default_factory=dict)
 
 
 def coarse_grid(
@@ -99,7 +109,7 @@ class _CoarseGrid:
         self._context = context
         self._settings = context.config.coarse
         self._grid = grid
-        self._sizes: dict[tuple[Combination, int], int] = {}
+        self._sizes: dict[tuple[str, int], int] = {}
         if grid.place.shared:
             setup = {"made_from": grid.made_from, "suggestion": suggestion}
             suggestion = agree(queue, setup, ("suggestion",))["suggestion"]
@@ -114,9 +124,9 @@ class _CoarseGrid:
             context.progress.note,
         )
         self._adopt(queue, done)
-        self.trials = SharedTrials(queue, grid.role, done.curves if done else {})
+        self.trials = SharedTrials(queue, grid.role, done.curves if done else {}, context.files)
         if self.trials.rows:
-            context.progress.note(f"coarse-grid: {len(self.trials.rows)} cells are trained already")
+            context.progress.note(f"coarse-grid: {counted(len(self.trials.rows), 'cell')} trained already")
 
     def _adopt(self, queue: TrialQueue, done: StepResult | None) -> None:
         """Give the study the cells that only the plain files hold: it is new, or was lost."""
@@ -129,7 +139,7 @@ class _CoarseGrid:
                 queue.adopt(wanted, row, score(row), losses)
 
     def run(self) -> StepResult:
-        with self._context.progress.bar("coarse grid", 0) as bar:
+        with self._context.progress.bar("coarse grid", 0) as bar, self.trials.kept():
             while missing := self._missing():
                 if not self._trained_some(missing, bar):
                     self.trials.wait(self._wanted(missing), self._context.progress.note)
@@ -150,7 +160,7 @@ class _CoarseGrid:
 
     def _trained_some(self, missing: Sequence[Cell], bar: Bar) -> bool:
         """Train a batch of cells that share their further values; say whether any was to be had."""
-        for combination in dict.fromkeys(cell.combination for cell in missing):
+        for combination in combinations_among(missing):
             cells = [cell for cell in missing if cell.combination == combination]
             context = self._opened(combination)
             share = _SHARE if self._settings.halving is None else 1
@@ -170,7 +180,7 @@ class _CoarseGrid:
         """Return how many cells train well together, asked once for each extent of the grid."""
         if self._settings.halving is not None:  # they compete
             return len(cells)
-        key = (cells[0].combination, len(self._plan.cells))
+        key = (repr(cells[0].combination), len(self._plan.cells))
         if key not in self._sizes:
             steps = self._settings.epochs * context.data.train.counted()
             members = [self._member(cell) for cell in cells]
@@ -228,6 +238,7 @@ class _CoarseGrid:
             "initial_loss": initial_loss(curves.values()),
             "epochs": self._settings.epochs,
             "extended": list(self._plan.extended),
+            "axes": dict(self._grid.places),
         }
         trials = list(rows.values())
         summary = {"best": best_of(trials), "trials": ranked(trials)}
@@ -236,6 +247,7 @@ class _CoarseGrid:
     def _findings(self) -> list[Finding]:
         rows = list(self._of_plan(self.trials.rows).values())
         judged = [checks.all_diverged(rows), checks.failed_trials(rows, labelled)]
+        judged.append(checks.no_validation_data(self._context.task.val is not None))
         edges = self._plan.edges(self.trials.rows, self.trials.curves)
         if best := edges.best:
             judged += [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from lrtune.population.planner import Planner
 from lrtune.population.program import Program
 from lrtune.population.sharded.pool import WorkerPool
 from lrtune.progress import OwnProcess
+from lrtune.steps.weights import BestWeights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 
     from lrtune.config import Config, PopulationConfig
     from lrtune.data.source import TaskData
+    from lrtune.population.told import Told
     from lrtune.progress import Progress
     from lrtune.results import StepResult
+    from lrtune.run_dir import RunDir
     from lrtune.task import Task
 
 
@@ -39,6 +42,8 @@ class Context:
         planner: Chooses how members are trained.
         pool: Worker processes for it; None where one process does all.
         keep: Called with what a step has so far, whenever that is worth not losing.
+        weights: Keeps those of the best trial, where they are wanted.
+        files: Where curves are written as soon as they are there; None where nothing is.
     """
 
     task: Task
@@ -49,6 +54,8 @@ class Context:
     planner: Planner
     pool: WorkerPool | None = None
     keep: Callable[[StepResult], object] = lambda result: None
+    weights: BestWeights = field(default_factory=BestWeights)
+    files: RunDir | None = None
 
     @property
     def device(self) -> torch.device:
@@ -73,6 +80,8 @@ def open_context(
     load: Callable[[str, str], Callable[..., Any]],
     known: Mapping[str, Any] | None = None,
     remember: Callable[[dict[str, Any]], object] = lambda known: None,
+    *,
+    told: Told | None = None,
 ) -> Context:
     """Make a task ready: device, optimizer and data, and the check that each model is a new one.
 
@@ -85,6 +94,7 @@ def open_context(
         load: Imports a function by its name, for an optimizer named in the configuration.
         known: What a planner of the same program remembered.
         remember: Called with what this one finds.
+        told: Tells a person how members are trained, and keeps the reasons.
 
     Raises:
         ConfigError: If the device or the optimizer is not there.
@@ -99,7 +109,7 @@ def open_context(
     program = Program(task, optimizer, device, decays, plain, first_batch, config.precision)
     program.check_models_are_fresh()
     pool = _pool(program, data, config.population)
-    planner = Planner(program, config.population, progress, known, remember, pool)
+    planner = Planner(program, config.population, progress, known, remember, pool, told)
     context = Context(program.task, config, program, data, progress, planner, pool)
     context.open()
     return context

@@ -38,6 +38,7 @@ _MOST_STEPS = 800  # gradient steps in all, with the default settings
 _PROBE_STEPS = 475  # where longer sweeps were asked for: 7 candidates, 4 of which go on
 _LONG_SWEEPS = 500
 _FEWEST, _MOST = 4, 7  # candidates
+_DIGITS = 2  # of a rate that is good give or take a factor; more would be the machine's rounding
 
 
 def find_lr(context: Context) -> StepResult:
@@ -112,7 +113,7 @@ class _Judgement:
             checks.never_diverged(self._sweeps, asked),
             checks.best_at_range_edge(self._sweeps, self._reading, self._probes),
             checks.noisy_suggestion(self._valleys(), self._reading),
-            checks.peers_disagree(rounded(self._found().suggestion), self._rules),
+            checks.peers_disagree(rounded(self._found().suggestion, _DIGITS), self._rules),
         )
 
     def _valleys(self) -> list[float]:
@@ -142,11 +143,11 @@ class _Judgement:
         found = self._found()
         momentum = momentum_of(self._context.program, found.suggestion, self._context.config.seed)
         return {
-            "suggestion": rounded(found.suggestion),
-            "low": rounded(found.low),
-            "high": rounded(max(found.suggestion, min(found.high, self._stable_edge()))),
+            "suggestion": rounded(found.suggestion, _DIGITS),
+            "low": rounded(found.low, _DIGITS),
+            "high": rounded(max(found.suggestion, min(found.high, self._stable_edge())), _DIGITS),
             "confidence": checks.confidence(self._valleys(), self._sweeps, self._reading),
-            "effective": rounded(found.suggestion / (1 - momentum)) if momentum else None,
+            "effective": rounded(found.suggestion / (1 - momentum), _DIGITS) if momentum else None,
         }
 
     def _found(self) -> Reading:

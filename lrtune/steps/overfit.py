@@ -27,7 +27,8 @@ from lrtune.random_state import seeded
 from lrtune.results import Finding, StepResult
 from lrtune.steps.check_init import check_init, refuse_own_backward
 from lrtune.steps.data_checks import behind_the_crash, split_findings
-from lrtune.steps.examinations import WIRING, examine
+from lrtune.steps.examinations import WIRING
+from lrtune.steps.examining import examine
 from lrtune.steps.overfit_trial import Trial
 
 if TYPE_CHECKING:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lrtune.checks import grid as checks
 from lrtune.population.protocol import Member
-from lrtune.population.training import train_members
-from lrtune.results import Finding, StepResult
+from lrtune.results import StepResult
 from lrtune.steps.attempts import attempts
+from lrtune.steps.pruning import Pruning, asked_of
+from lrtune.steps.refine_setup import GROWS, agreed, further, round_of, starting_point
+from lrtune.steps.repeats import Repeats, repeated, repeats_from
 from lrtune.steps.shared_trials import Role, SharedTrials, lost_row
-from lrtune.steps.trials import Trial, best_of, labelled, ranked, score, trial_of
+from lrtune.steps.trials import Trial, best_of, counted, labelled, ranked, score, trial_of
 from lrtune.study.agreement import agree
 from lrtune.study.place import StudyPlace
+from lrtune.study.pruning import Reports
 from lrtune.study.queue import TrialQueue
 from lrtune.study.search import Search, place_of
 from lrtune.study.space import Space
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
     from lrtune.study.search import Asked
     from lrtune.study.trials import Taken
 
-_CELLS = 3  # of the coarse grid, the best ones, that open the search
-_FEWEST_SEEDS = 2  # one pair of trainings has no spread to judge a gain by
 _BATCH = 5  # trials asked for at a time: more would leave the sampler little to learn from
 _SHARE = 8  # and of a shared study at most one in so many of those left, for the same reason
 
@@ -44,12 +44,14 @@ class Study:
         made_from: What the study is of, for those who share it.
         combination: Values of the coarse grid's further axes, of its best cell.
         role: Who works on it.
+        more: Trials to add to those that the search has, in a further round.
     """
 
     place: StudyPlace = field(default_factory=lambda: StudyPlace(None, "refine"))
     made_from: Mapping[str, Any] = field(default_factory=dict)
     combination: Combination = ()
     role: Role = field(default_factory=Role)
+    more: int = 0
 
 
 def refine_grid(
@@ -69,22 +71,18 @@ def refine_grid(
         UserCodeError: If the user's code raises in every trial, or alike in the first ones.
     """
     study = study or Study()
-    axes = dict(study.combination)
-    trials = [one for one in coarse.summary["trials"] if axes.items() <= one.items()]
-    complete = [one for one in trials if one["state"] == "complete"]
-    decays = [float(one["weight_decay"]) for one in trials] if context.program.decays else [0.0]
-    found = {
-        "space": Space.around(complete[:_CELLS], decays).to_dict(),
-        "cells": [[float(one["lr"]), float(one["weight_decay"])] for one in complete[:_CELLS]],
-        "trials": context.config.refine.trials,
-        "combination": [list(pair) for pair in study.combination],
-    }
     queue = TrialQueue(study.place)
     try:
+        found = starting_point(context, coarse, study.combination)
         if study.place.shared:
-            found = _agreed(queue, {"made_from": study.made_from, **found})
-        search = _Refinement(context, found, study, done, queue)
-        return search.run()
+            found = agreed(queue, {"made_from": study.made_from, **found})
+        else:
+            known = queue.setup or (done.details if done else {})
+            found["rounds"] = list(known.get("rounds") or [])
+        if study.more:
+            found["rounds"] = [*found["rounds"], further(context, coarse, study.more, found, done)]
+            queue.set_up({**(queue.setup or {}), "rounds": found["rounds"]})
+        return _Refinement(context, found, study, done, queue).run()
     finally:
         queue.close()  # which gives back what was taken and not told
 
@@ -96,24 +94,10 @@ def work_on_refined_grid(context: Context, study: Study, queue: TrialQueue) -> i
         StorageError: If the study is of something else, or its storage stays away.
         UserCodeError: If the user's code raises alike in the first trials.
     """
-    found = agree(queue, {"made_from": study.made_from}, ("space", "cells", "trials", "combination"))
+    found = agree(queue, {"made_from": study.made_from}, ("space", "cells", "combination", *GROWS))
     work = _Refinement(context, found, study, None, queue)
     work.search()
     return work.trials.trained
-
-
-def combination_of(queue: TrialQueue) -> Combination:
-    """Return the values of further axes that a refined search's study was made with."""
-    return tuple((str(name), value) for name, value in (queue.setup or {}).get("combination", []))
-
-
-def _agreed(queue: TrialQueue, setup: dict[str, Any]) -> dict[str, Any]:
-    """Return what the study is of; more trials than there were are the study's from now on."""
-    found = agree(queue, setup, ("trials",))
-    if setup["trials"] > found["trials"]:
-        found = {**found, "trials": setup["trials"]}
-        queue.set_up(found)
-    return found
 
 
 class _Refinement:
@@ -132,13 +116,18 @@ class _Refinement:
         self._study = study
         self._axes = dict(study.combination)
         self._cells = [(float(lr), float(decay)) for lr, decay in found["cells"]]
-        self._space = Space(**found["space"])
-        config = context.config
-        self._search = Search(queue, self._space, self._settings.sampler, config.seed)
-        self._wanted = self._search.wanted(int(found["trials"]), self._cells)
+        self._rounds = list(found.get("rounds") or [])
+        now = round_of({"rounds": [], **found})
+        self._space = Space(**now.space)
+        self._search = Search(queue, self._space, self._settings.sampler, context.config.seed)
+        self._wanted = self._search.wanted(now.trials, self._cells)
+        self._reports = Reports(queue, self._settings.pruner, self._settings.epochs)
         self._adopt(queue, done)
-        self.trials = SharedTrials(queue, study.role, done.curves if done else {})
-        self._repeats: dict[str, list[float]] = {}
+        self.trials = SharedTrials(queue, study.role, done.curves if done else {}, context.files)
+        self._repeats = repeats_from(done.details.get("repeated") if done else None)
+        self._clock = study.role.clock
+        self._ends = None if self._settings.timeout is None else self._clock() + self._settings.timeout
+        self._left_out: str | None = None
 
     def _adopt(self, queue: TrialQueue, done: StepResult | None) -> None:
         """Give the study the trials that only the plain files hold: it was lost, or the process died in between."""
@@ -158,18 +147,23 @@ class _Refinement:
 
     def run(self) -> StepResult:
         self.search()
-        with self._context.progress.bar("refined grid", 0) as bar:
-            self._repeat(bar, self._settings.epochs * self._context.data.train.counted())
+        with self._context.progress.bar("refined grid", 0) as bar, self.trials.kept():
+            self._repeat(bar)
         return self.result()
 
+    # --- the search -----------------------------------------------------------------------------------------------
+
     def search(self) -> None:
-        """Train trials until none of the study's is left."""
+        """Train trials until none of the study's is left, or the time is up."""
         if self.trials.rows:
             self._context.progress.note(
-                f"refine-grid: {len(self.trials.rows)} trials are in the study already"
+                f"refine-grid: {counted(len(self.trials.rows), 'trial')} in the study already"
             )
-        with self._context.progress.bar("refined grid", 0) as bar:
+        with self._context.progress.bar("refined grid", 0) as bar, self.trials.kept():
             while missing := [one for one in self._wanted if one.identity not in self.trials.rows]:
+                if self._time_is_up() and self.trials.rows:  # of nothing at all no best is found
+                    self._end_early(missing)
+                    break
                 bar.tell(f"trial {len(self.trials.rows) + 1} of {len(self._wanted)}")
                 if taken := self.trials.take(missing, _BATCH, _SHARE):
                     self._train(self._drawn(taken), bar)
@@ -177,6 +171,26 @@ class _Refinement:
                     self.trials.wait(missing, self._context.progress.note)
                 self.trials.refresh()
         self.trials.refuse_if_all_failed(self._rows)
+
+    def _time_is_up(self) -> bool:
+        return self._ends is not None and self._clock() >= self._ends
+
+    def _end_early(self, missing: Sequence[Wanted]) -> None:
+        """Let others end what they have under way, and say what is left out."""
+        names = [one.identity for one in missing]
+        while self.trials.queue.under_way(names):
+            self.trials.queue.take(0, ())  # which gives back what the dead have left
+            self.trials.wait(missing, self._context.progress.note)
+            self.trials.refresh()
+        left = sum(name not in self.trials.rows for name in names)
+        if left:
+            self._leave_out(f"{left} of {len(self._wanted)} trials were not begun")
+
+    def _leave_out(self, what: str) -> None:
+        self._left_out = f"the timeout of {self._settings.timeout:g} s is up: {what}"
+        self._context.progress.note(
+            f"refine-grid: {self._left_out}; lrtune grid --refine, or a longer refine.timeout, goes on"
+        )
 
     def _drawn(self, taken: Sequence[Taken]) -> list[Asked]:
         asked = self._search.draw(taken)
@@ -192,78 +206,72 @@ class _Refinement:
         members = [Member(one.lr, one.weight_decay, seed, seed) for one in asked]
         waiting = list(asked)
         bar.extend(len(members) * self._settings.epochs * self._context.data.train.counted())
-        for attempt in attempts(self._context, members, self._settings.epochs, bar.advance):
-            member = attempt.run.member
-            setting = (member.learning_rate, member.weight_decay)
-            one = waiting.pop([(one.lr, one.weight_decay) for one in waiting].index(setting))
+        selection = Pruning(self._reports, asked) if self._settings.pruner != "none" else None
+        for attempt in attempts(self._context, members, self._settings.epochs, bar.advance, selection):
+            one = asked_of(attempt.run, waiting)
+            waiting.remove(one)
             row = trial_of(attempt.run, _curve_of(one.taken), self._axes, attempt.tries)
             self.trials.add(one.taken, attempt, row, lambda: self._context.keep(self.result()))
 
-    def _repeat(self, bar: Bar, per_trial: int) -> None:
-        """Train the best refined setting and the best coarse cell again, under seeds that chose neither.
+    # --- the repeats ----------------------------------------------------------------------------------------------
 
-        The seed of the search is left out: the best of many trials owes a part of its loss to that seed.
-        """
+    def _repeat(self, bar: Bar) -> None:
         best, coarse = best_of(self._rows), self._coarse_row()
-        if best is None or coarse is None or self._settings.seeds < _FEWEST_SEEDS:
+        if best is None or coarse is None:
             return
-        if best["curve"] == coarse["curve"]:
+        if self._time_is_up() and not self._repeats_hold(best, coarse):
+            if self._settings.seeds > 1 and best is not coarse:
+                before = f"{self._left_out.partition(': ')[2]}, and " if self._left_out else ""
+                self._leave_out(f"{before}the repeats over seeds are left out")
             return
-        first = self._context.config.seed + 1
-        seeds = range(first, first + self._settings.seeds)
-        members = [
-            Member(row["lr"], row["weight_decay"], seed, seed) for seed in seeds for row in (coarse, best)
-        ]
-        bar.extend(len(members) * per_trial)
-        bar.tell(f"the best again under {len(seeds)} more seeds")
-        runs = train_members(
-            self._context.planner, members, self._context.data, self._settings.epochs, on_steps=bar.advance
+        per_trial = self._settings.epochs * self._context.data.train.counted()
+
+        def begin(trainings: int) -> None:
+            bar.extend(trainings * per_trial)
+            bar.tell(f"the best again under {self._settings.seeds} more seeds")
+
+        self._repeats = repeated(self._context, coarse, best, self._repeats, begin, bar.advance)
+
+    def _repeats_hold(self, best: Trial, coarse: Trial) -> bool:
+        known = self._repeats
+        return (
+            known.settings == (coarse["curve"], best["curve"]) and len(known.losses) == self._settings.seeds
         )
-        losses = {
-            (m.learning_rate, m.weight_decay, m.seed): score(trial_of(run, ""))
-            for run in runs
-            for m in [run.member]
-        }
-        pairs = [
-            tuple(losses[row["lr"], row["weight_decay"], seed] for row in (coarse, best)) for seed in seeds
-        ]
-        finite = [
-            pair for pair in pairs if math.isfinite(sum(pair))
-        ]  # a seed that diverges has no loss to compare
-        self._repeats = {"coarse": [pair[0] for pair in finite], "refined": [pair[1] for pair in finite]}
 
     def _coarse_row(self) -> Trial | None:
         """The coarse grid's best cell, trained here for as many epochs as every other trial."""
         return next((row for row in self._rows if (row["lr"], row["weight_decay"]) == self._cells[0]), None)
 
+    # --- the result -----------------------------------------------------------------------------------------------
+
     def result(self) -> StepResult:
-        gain, noise = None, None
-        if self._repeats.get("coarse"):
-            gain, noise = checks.paired_gain(self._repeats["coarse"], self._repeats["refined"])
+        rows = self._rows
+        best, coarse = best_of(rows), self._coarse_row()
+        repeats = self._repeats
+        if best is None or coarse is None or repeats.settings != (coarse["curve"], best["curve"]):
+            repeats = Repeats()  # of settings that are no longer the ones to choose between
+        gain, noise = repeats.gain
+        # The best trial; the coarse grid's cell where, over all seeds, the refined one is no better.
+        chosen = coarse if gain is not None and gain <= 0 else best
+        summary = {"best": chosen, "trials": ranked(rows), "repeats": repeats.summary()}
         details: dict[str, Any] = {
             "epochs": self._settings.epochs,
-            "repeats": self._repeats,
+            "repeats": repeats.pairs,
+            "repeated": self._repeats.to_dict(),
             "gain": gain,
             "noise": noise,
             "space": self._space.to_dict(),
+            "rounds": self._rounds,
+            "left_out": self._left_out,
             "study": self._study.place.name,
         }
-        summary = {"best": self._chosen(gain), "trials": ranked(self._rows)}
-        curves = {row["curve"]: self.trials.curves[row["curve"]] for row in self._rows}
-        return StepResult("refine-grid", self._findings(), summary, details=details, curves=curves)
-
-    def _chosen(self, gain: float | None) -> Trial | None:
-        """The best trial; the coarse grid's cell where, over all seeds, the refined one is no better."""
-        return self._coarse_row() if gain is not None and gain <= 0 else best_of(self._rows)
-
-    def _findings(self) -> list[Finding]:
-        judged = [checks.all_diverged(self._rows), checks.failed_trials(self._rows, labelled)]
-        best, coarse = best_of(self._rows), self._coarse_row()
+        judged = [checks.all_diverged(rows), checks.failed_trials(rows, labelled)]
+        judged.append(checks.no_validation_data(self._context.task.val is not None))
         if best is not None and coarse is not None:
             judged.append(checks.refine_no_gain(coarse, best["curve"] == coarse["curve"]))
-        if self._repeats:
-            judged.append(checks.within_seed_noise(self._repeats["coarse"], self._repeats["refined"]))
-        return [found for found in judged if found]
+        found = [one for one in (*judged, repeats.judged()) if one]
+        curves = {row["curve"]: self.trials.curves[row["curve"]] for row in rows}
+        return StepResult("refine-grid", found, summary, details=details, curves=curves)
 
 
 def _curve_of(taken: Taken) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import time
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +17,17 @@ from lrtune.study.queue import DEADLY
 from lrtune.study.trials import losses_by_epoch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from lrtune.run_dir import RunDir
     from lrtune.steps.attempts import Attempt
     from lrtune.steps.trials import Trial
     from lrtune.study.place import StudyPlace
     from lrtune.study.queue import TrialQueue
-    from lrtune.study.trials import Taken, Wanted
+    from lrtune.study.trials import Taken, Told, Wanted
 
 _PAUSE = 0.5  # seconds between two looks at what others have trained
+_SELDOM = 4  # times the seconds that keeping all took pass before the next: a fifth of the time at most
 
 
 @dataclass(frozen=True)
@@ -33,10 +37,12 @@ class Role:
     Attributes:
         leads: Whether this process makes the study, tries failed trials again and writes the result.
         pause: Sleeps for so many seconds.
+        clock: Tells seconds, for a budget of time.
     """
 
     leads: bool = True
     pause: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
 
 
 class SharedTrials:
@@ -46,15 +52,21 @@ class SharedTrials:
         queue: The study.
         role: Who works on it.
         known: Curves that are known already, by name.
+        files: Where curves are written as soon as they are there, where anything is.
     """
 
-    def __init__(self, queue: TrialQueue, role: Role, known: dict[str, Curve]) -> None:
+    def __init__(
+        self, queue: TrialQueue, role: Role, known: dict[str, Curve], files: RunDir | None = None
+    ) -> None:
         self.queue = queue
         self.rows: dict[str, Trial] = {}
         self.curves: dict[str, Curve] = {}
         self.trained = 0
         self._role = role
-        self._known = known
+        self._known = dict(known)
+        self._files = files
+        self._next_keep = -math.inf
+        self._behind: Callable[[], object] | None = None
         self._held: list[tuple[Taken, Trial, Curve]] = []
         self._waiting_told = False
         self._begin()
@@ -67,11 +79,7 @@ class SharedTrials:
     def _begin(self) -> None:
         told = self.queue.told()
         if self._role.leads:
-            lost = [
-                one.number
-                for one in told.values()
-                if one.curve is None and one.row["curve"] not in self._known
-            ]
+            lost = [one.number for one in told.values() if self._curve(one) is None]
             failed = [one.number for one in told.values() if one.row["state"] == "failed"]
             self.queue.set_aside([*lost, *failed])
         self.refresh()
@@ -82,11 +90,20 @@ class SharedTrials:
         """Take in what others have trained."""
         for identity, one in self.queue.told().items():
             if identity not in self.rows:
-                curve = self._known.get(one.row["curve"])
                 self.rows[identity] = one.row
-                self.curves[one.row["curve"]] = (
-                    curve if curve is not None else curve_of(one.curve) if one.curve else Curve()
-                )
+                self.curves[one.row["curve"]] = self._curve(one) or Curve()
+
+    def _curve(self, told: Told) -> Curve | None:
+        name = str(told.row["curve"])
+        if name not in self._known:
+            found = curve_of(told.curve) if told.curve else None
+            if found is None and told.digest and self._files is not None:
+                found = self._files.read_curve(name, told.digest)
+            if found is None:
+                return None
+            # A worker writes no curves, and the plan of cells asks for the evaluations alone.
+            self._known[name] = found if self._role.leads else Curve([], found.evaluations)
+        return self._known[name]
 
     def take(self, wanted: Sequence[Wanted], at_once: int, share: int) -> list[Taken]:
         """Take some trials that wait.
@@ -168,13 +185,39 @@ class SharedTrials:
 
     def _tell(self, taken: Taken, row: Trial, curve: Curve, keep: Callable[[], object]) -> None:
         self.rows[taken.identity] = row
-        self.curves[row["curve"]] = curve
-        keep()
+        self.curves[row["curve"]] = curve if self._role.leads else Curve([], curve.evaluations)
+        digest = self._files.write_curve(row["curve"], curve) if self._files is not None else None
+        self._keep(keep, at_once=row["curve"] in self._known)  # a file that the table holds has changed
         loss = score(row) if row["state"] == "complete" else None
         text = curve_text(curve) if self.place.shared else None
-        if not self.queue.tell(taken, row, loss, losses_by_epoch(curve.evaluations), text):
+        if not self.queue.tell(taken, row, loss, losses_by_epoch(curve.evaluations), text, digest):
             # Thought dead in the meantime, and given to another, whose row counts.
             del self.rows[taken.identity]
+
+    def _keep(self, keep: Callable[[], object], at_once: bool) -> None:
+        """Keep all there is; only now and then, where the curve is in a file and the study will have the row.
+
+        The more trials, the longer it takes: after each of them it would be most of the work.
+        """
+        if not self._role.leads:  # who leads writes
+            return
+        began = self._role.clock()
+        if self._files is not None and began < self._next_keep and not at_once:
+            self._behind = keep
+            return
+        keep()
+        self._behind = None
+        self._next_keep = began + (1 + _SELDOM) * (self._role.clock() - began)
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """What is kept is up to date when the block is left by an interruption or an error."""
+        try:
+            yield
+        except BaseException:
+            if self._behind is not None:
+                self._behind()
+            raise
 
 
 def lost_row(settings: Mapping[str, Any], seed: int, curve: str, deaths: int) -> Trial:

@@ -40,8 +40,15 @@ def trial_of(run: Run, curve: str, axes: Mapping[str, Any] | None = None, tries:
         "state": _state(run),
         "seed": run.member.seed,
         "curve": curve,
+        **({"last_loss": _last_loss(run)} if run.diverged else {}),
         **({"error": str(run.failure), "tries": tries} if run.failure else {}),
     }
+
+
+def _last_loss(run: Run) -> float | None:
+    """Return the last loss that was finite, of a run that diverged: how far it came."""
+    loss = run.last("val_loss")
+    return run.last("train_loss") if loss is None else loss
 
 
 def _state(run: Run) -> str:
@@ -59,9 +66,9 @@ def _exploded(run: Run) -> bool:
     )
 
 
-def rounded(value: float) -> float:
-    """Return six significant digits: 0.316228, not 0.31622776601683794, is what a person copies."""
-    return float(f"{value:.6g}")
+def rounded(value: float, digits: int = 6) -> float:
+    """Return so many significant digits: 0.316228, not 0.31622776601683794, is what a person copies."""
+    return float(f"{value:.{digits}g}")
 
 
 def score(trial: Trial) -> float:
@@ -99,3 +106,12 @@ def ended_at(curve: Curve) -> int:
 def labelled(trial: Trial) -> str:
     """Return a trial's settings for a sentence."""
     return f"lr {trial['lr']:.3g}, weight decay {trial['weight_decay']:.3g}"
+
+
+def counted(count: int, what: str) -> str:
+    """Return how many there are, with the verb that follows.
+
+    >>> counted(1, "trial"), counted(3, "trial")
+    ('1 trial is', '3 trials are')
+    """
+    return f"{count} {what} is" if count == 1 else f"{count} {what}s are"

@@ -15,17 +15,23 @@ if TYPE_CHECKING:
 
     from lrtune.study.place import StudyPlace
 
-_PAUSE = 1.0  # seconds between two looks for a study that another process is to make
+_PAUSE = 1.0  # seconds between two looks for what another process is to make, or makes at this moment
 _SHOWN = 60  # characters of a value in a message
 
 
-def agree(queue: TrialQueue, setup: Mapping[str, Any], apart_from: tuple[str, ...] = ()) -> dict[str, Any]:
+def agree(
+    queue: TrialQueue,
+    setup: Mapping[str, Any],
+    apart_from: tuple[str, ...] = (),
+    pause: Callable[[float], None] = time.sleep,
+) -> dict[str, Any]:
     """Return what a study is of, saying it where nobody has.
 
     Args:
         queue: The study.
         setup: What this process takes it to be of, as plain values.
         apart_from: Keys in which the study's own word counts.
+        pause: Sleeps for so many seconds.
 
     Raises:
         StorageError: If it is of something else, with the difference.
@@ -33,6 +39,10 @@ def agree(queue: TrialQueue, setup: Mapping[str, Any], apart_from: tuple[str, ..
     plain: dict[str, Any] = json.loads(json.dumps(setup))
     if queue.setup is None:
         queue.set_up(plain)
+        if (
+            queue.place.shared
+        ):  # another may have found nothing too: whoever writes last has said it, for both
+            pause(_PAUSE)
     found = queue.setup or plain
     differences = list(differing(found, plain, apart_from))
     if differences:

@@ -177,10 +177,12 @@ class Pulse:
     Args:
         life: Where to.
         interval: Seconds between two.
+        missed: Told each time that one could not be given.
     """
 
-    def __init__(self, life: Life, interval: float) -> None:
+    def __init__(self, life: Life, interval: float, missed: Callable[[], object] = lambda: None) -> None:
         self._life = life
+        self._missed = missed
         self._interval = interval
         self._trials: set[int] = set()
         self._stopped = threading.Event()
@@ -212,4 +214,4 @@ class Pulse:
             try:
                 self._life.sign(self._trials)
             except Exception:  # whoever trains will hear of a storage that stays away; a beat is only missed
-                continue
+                self._missed()

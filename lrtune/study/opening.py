@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -10,31 +9,15 @@ from typing import TYPE_CHECKING
 
 import optuna
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
-from lrtune.storage import StorageError
+from lrtune.storage import ADVICE, StorageError
 from lrtune.study.journal import journal_storage
-
-try:
-    import fcntl
-except ImportError:
-    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from lrtune.study.place import StudyPlace
 
-_DAMAGED = (
-    "not a database",
-    "malformed",
-    "no such table",
-    "no such column",
-)  # SQLite's words; a lock is no damage
-
-_ADVICE = (
-    "set storage: postgresql+psycopg://user:password@host/database (or the environment variable OPTUNA_STORAGE), or "
-    "storage: journal:PATH on a file system that all of them see"
-)
+DAMAGED = ("not a database", "malformed")  # SQLite's words
+_ANOTHERS = ("no such table", "no such column")  # of a file that another program wrote; a lock is no damage
 
 
 class StudyFileError(Exception):
@@ -67,36 +50,6 @@ def open_storage(place: StudyPlace) -> BaseStorage:
     )
 
 
-def locked(place: StudyPlace) -> int | None:
-    """Keep other processes from a SQLite file that is named by a URL; return what is to be closed afterwards.
-
-    That of a run directory is guarded by the run directory's own lock.
-
-    Raises:
-        StorageError: If another process works on it.
-    """
-    if place.storage is None or place.storage.kind != "sqlite" or fcntl is None:
-        return None
-    try:
-        file = make_url(place.storage.address).database
-    except ArgumentError as error:
-        raise StorageError(f"storage: {place}: {error}") from None
-    if not file or file == ":memory:":
-        return None
-    try:
-        handle = os.open(f"{file}.lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise StorageError(f"storage: cannot write beside {file}: {error.strerror}") from None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        raise StorageError(
-            f"storage: another process works with {file}, and SQLite serves one at a time; wait for it, or {_ADVICE}"
-        ) from None
-    return handle
-
-
 def open_study(storage: BaseStorage, name: str) -> optuna.Study:
     """Open a study that is there.
 
@@ -127,7 +80,7 @@ def _own_file(path: str) -> RDBStorage:
             f"sqlite:///{Path(path).name.replace('{', '').replace('}', '')}", {"creator": connect}
         )
     except Exception as error:
-        if not any(words in str(error) for words in _DAMAGED):
+        if not any(words in str(error) for words in (*DAMAGED, *_ANOTHERS)):
             raise
         raise StudyFileError(str(error).splitlines()[0]) from error
 
@@ -156,5 +109,5 @@ def check_shared(place: StudyPlace) -> None:
     raise StorageError(
         f"storage: the study is kept {kept}, and workers need one that they can share: SQLite locks its whole file "
         "for each write, and on most network file systems not even that, so that trials would fail or be taken twice; "
-        f"{_ADVICE}"
+        f"{ADVICE}"
     )

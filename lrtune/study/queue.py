@@ -7,12 +7,11 @@ All that processes say to each other stands in Optuna's own trial states and att
 - A trial is taken by turning `WAITING` into `RUNNING`, which Optuna's storages grant to one process alone.
 - A trial told has its row as an attribute and a final state. One that ended without a row was given up, by a process
   that was interrupted or died: its identity has no living trial any more, and is enqueued again, with the parameters
-  that were drawn for it.
+  that were drawn for it. Where that process was only out of reach, the first of the two that tells its row counts.
 """
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,14 +22,18 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
 
 from lrtune.storage import StorageError
+from lrtune.study.late import drop_waiting, tell_late, told_by_another
 from lrtune.study.life import Pulse, fail, life_in
-from lrtune.study.opening import NoStudyError, StudyFileError, locked, open_storage, open_study
+from lrtune.study.opening import DAMAGED, NoStudyError, StudyFileError, open_storage, open_study
 from lrtune.study.patience import Patience
 from lrtune.study.quiet import quiet
+from lrtune.study.sqlite_lock import locked, unlock
 from lrtune.study.trials import (
     CURVE,
+    DIGEST,
     GIVEN_BACK,
     IDENTITY,
+    LATE,
     ROW,
     STATES,
     Taken,
@@ -50,7 +53,7 @@ if TYPE_CHECKING:
     from lrtune.study.place import StudyPlace
 
 _SETUP = "lrtune"  # user attributes of a study: what it is a study of,
-_SET_ASIDE = "lrtune:set aside"  # and numbers of trials that are to be trained anew
+_SET_ASIDE = "lrtune:set aside:"  # and, with a number, that this trial is to be trained anew
 _SUSPECT = 2  # processes that have died with a trial before it is trained alone
 DEADLY = 3  # and before it is given up, where others go on: it may be what kills them
 
@@ -70,7 +73,7 @@ class TrialQueue:
 
     def __init__(self, place: StudyPlace, create: bool = True) -> None:
         self.place = place
-        self._patiently = Patience(place)
+        self.patiently = Patience(place)  # an outage that one use of it notices counts for all
         self._lock = locked(place)
         self._storage: BaseStorage | None = None
         try:
@@ -83,16 +86,16 @@ class TrialQueue:
     def _open(self, create: bool) -> None:
         place = self.place
         try:
-            self._storage = storage = self._patiently(partial(open_storage, place))
-            self.study = self._patiently(partial(self._opened, storage, create))
+            self._storage = storage = self.patiently(partial(open_storage, place))
+            self.study = self.patiently(partial(self._opened, storage, create))
             self._life = life_in(place, self.study, storage)
-            self._pulse = Pulse(self._life, place.heartbeat)
+            self._pulse = Pulse(self._life, place.heartbeat, self.patiently.missed)
             self._mine: dict[int, Taken] = {}
             if not place.shared:
                 self._life.fail_orphans(set())
         except Exception as error:
             # A damage may show itself at any reading; the file belongs to this process alone.
-            if place.path is None or "malformed" not in str(error):
+            if place.storage is not None or place.path is None or DAMAGED[1] not in str(error):
                 raise
             raise StudyFileError(str(error).splitlines()[0]) from error
 
@@ -107,7 +110,7 @@ class TrialQueue:
 
         Where the storage is away they are not, and others find after a while that nobody trains them.
         """
-        self._patiently.hurry()
+        self.patiently.hurry()
         try:
             with suppress(StorageError):
                 self.give_back()
@@ -121,7 +124,7 @@ class TrialQueue:
             self._storage.engine.dispose()
         self._storage = None
         if self._lock is not None:
-            os.close(self._lock)
+            unlock(self._lock)
             self._lock = None
 
     def _opened(self, storage: BaseStorage, create: bool) -> optuna.Study:
@@ -139,35 +142,30 @@ class TrialQueue:
     @property
     def setup(self) -> dict[str, Any] | None:
         """What the study is of, as plain values; None before anyone has said."""
-        return self._patiently(lambda: self.study.user_attrs.get(_SETUP))
+        return self.patiently(lambda: self.study.user_attrs.get(_SETUP))
 
     def set_up(self, setup: Mapping[str, Any]) -> None:
         """Say what the study is of."""
-        self._patiently(lambda: self.study.set_user_attr(_SETUP, dict(setup)))
+        self.patiently(lambda: self.study.set_user_attr(_SETUP, dict(setup)))
 
     # --- what is there --------------------------------------------------------------------------------------------
 
     def told(self) -> dict[str, Told]:
         """Return what has been trained, by identity."""
         with quiet():
-            trials, set_aside = self._patiently(self._look)
+            trials, set_aside = self.patiently(self._look)
         told: dict[str, Told] = {}
         for trial in trials:
             row = row_of(trial, set_aside)
             if row is not None and trial.user_attrs[IDENTITY] not in told:
-                told[trial.user_attrs[IDENTITY]] = Told(row, trial.user_attrs.get(CURVE), trial.number)
+                attrs = trial.user_attrs
+                told[attrs[IDENTITY]] = Told(row, attrs.get(CURVE), trial.number, attrs.get(DIGEST))
         return told
 
     def set_aside(self, numbers: Iterable[int]) -> None:
         """Have trials trained anew, whatever they have told."""
-        numbers = list(numbers)
-        if numbers:
-
-            def add() -> None:
-                before = self.study.user_attrs.get(_SET_ASIDE, [])
-                self.study.set_user_attr(_SET_ASIDE, sorted({*before, *numbers}))
-
-            self._patiently(add)
+        for number in numbers:  # each an attribute of its own: two processes do not write over each other
+            self.patiently(partial(self.study.set_user_attr, f"{_SET_ASIDE}{number}", True))
 
     def ensure(self, wanted: Sequence[Wanted], ahead: int | None = None) -> None:
         """Enqueue a trial for each identity that has no living one.
@@ -177,7 +175,7 @@ class TrialQueue:
             ahead: No more than are needed for so many to wait; all of them where it is None.
         """
         with quiet():
-            self._patiently(lambda: self._ensure(wanted, ahead))
+            self.patiently(lambda: self._ensure(wanted, ahead))
 
     def _ensure(self, wanted: Sequence[Wanted], ahead: int | None = None) -> None:
         trials, set_aside = self._look()
@@ -217,12 +215,12 @@ class TrialQueue:
             intermediate_values=dict(losses),
         )
         with quiet():
-            self._patiently(lambda: self.study.add_trial(trial))
+            self.patiently(lambda: self.study.add_trial(trial))
 
     def under_way(self, identities: Iterable[str]) -> int:
         """Return how many of some trials others have in training."""
         with quiet():
-            trials, _ = self._patiently(self._look)
+            trials, _ = self.patiently(self._look)
         among = set(identities)
         return sum(
             trial.state == TrialState.RUNNING
@@ -239,12 +237,17 @@ class TrialQueue:
         A trial with which two processes have died comes alone: it may be what killed them.
         """
         with quiet():
-            self._patiently(lambda: self._life.fail_orphans(set(self._mine)))
+            self.patiently(self._fail_orphans)
             taken: list[
                 Taken
             ] = []  # of all attempts: what one has taken before the storage went away is taken
-            self._patiently(lambda: self._take(count, {one.identity: one for one in wanted}, taken))
+            self.patiently(lambda: self._take(count, {one.identity: one for one in wanted}, taken))
             return taken
+
+    def _fail_orphans(self) -> None:
+        """End the trials of the dead; after an outage, once the living have had the time to give their signs again."""
+        if not self.place.shared or self.patiently.steady() >= self.place.grace:
+            self._life.fail_orphans(set(self._mine))
 
     def _take(self, count: int, wanted: Mapping[str, Wanted], taken: list[Taken]) -> None:
         trials, set_aside = self._look()
@@ -285,6 +288,7 @@ class TrialQueue:
         loss: float | None,
         losses: Mapping[int, float],
         curve: str | None = None,
+        digest: str | None = None,
     ) -> bool:
         """Record a trained trial.
 
@@ -294,44 +298,52 @@ class TrialQueue:
             loss: What it is judged by; None where it did not complete.
             losses: The same after each epoch.
             curve: Its training curve as text, for other processes.
+            digest: Of the curve's file, for this process alone.
 
         Returns:
-            Whether it counts: not where it was taken from this process in the meantime, which was thought dead.
+            Whether it counts: not where this process was thought dead, and another has told the trial by now.
         """
+        attributes = {CURVE: curve, DIGEST: digest, ROW: dict(row)}
         with quiet():
-            counts = self._patiently(lambda: self._tell(taken, row, loss, losses, curve))
+            counts = self.patiently(lambda: self._tell(taken, attributes, loss, losses))
         self._let_go(taken)
         return counts
 
     def _tell(
-        self,
-        taken: Taken,
-        row: Mapping[str, Any],
-        loss: float | None,
-        losses: Mapping[int, float],
-        curve: str | None,
+        self, taken: Taken, attributes: Mapping[str, Any], loss: float | None, losses: Mapping[int, float]
     ) -> bool:
-        storage, trial_id = self.storage, taken.trial_id
+        storage, trial_id, row = self.storage, taken.trial_id, attributes[ROW]
         state = STATES.get(row["state"], TrialState.FAIL)
+        value = None if state == TrialState.FAIL else loss
+        trials: list[FrozenTrial] = []
+        if self.place.shared:
+            trials, set_aside = self._look()
+            other = told_by_another(trials, set_aside, taken.identity, trial_id)
+            if other is not None:
+                self._give_up(trial_id)
+                return bool(other.user_attrs.get(LATE) == trial_id)  # by an attempt whose answer was lost
         try:
-            if curve is not None:
-                storage.set_trial_user_attr(trial_id, CURVE, curve)
             for epoch, after in losses.items():
                 storage.set_trial_intermediate_value(trial_id, epoch, after)
-            storage.set_trial_user_attr(trial_id, ROW, dict(row))
-            value = None if state == TrialState.FAIL else loss
+            for name, told in attributes.items():
+                if told is not None:
+                    storage.set_trial_user_attr(trial_id, name, told)
             storage.set_trial_state_values(trial_id, state, None if value is None else [value])
         except UpdateFinishedTrialError:
-            # Told already, by an attempt whose answer was lost on the way; or ended by another process.
-            return storage.get_trial(trial_id).user_attrs.get(ROW) == dict(row)
+            ended = storage.get_trial(trial_id)
+            if (
+                row_of(ended, set()) != row
+            ):  # else told already, by an attempt whose answer was lost on the way
+                tell_late(self.study, ended, state, attributes, value, losses)
+                drop_waiting(storage, trials, taken.identity)
         return True
 
     def give_back(self) -> None:
         """Return the trials that were taken and not told, to be taken again by whoever comes."""
         with quiet():
             for one in list(self._mine.values()):
-                self._patiently(partial(self._give_up, one.trial_id))
-                self._patiently(partial(self._ensure, [one.wanted]))
+                self.patiently(partial(self._give_up, one.trial_id))
+                self.patiently(partial(self._ensure, [one.wanted]))
                 self._let_go(one)
 
     def _let_go(self, taken: Taken) -> None:
@@ -348,6 +360,7 @@ class TrialQueue:
     def _look(self) -> tuple[list[FrozenTrial], set[int]]:
         """Return the trials that have an identity, and the numbers of those set aside."""
         trials = self.study.get_trials(deepcopy=False)
-        return [trial for trial in trials if IDENTITY in trial.user_attrs], set(
-            self.study.user_attrs.get(_SET_ASIDE, [])
-        )
+        aside = (name for name in self.study.user_attrs if name.startswith(_SET_ASIDE))
+        return [trial for trial in trials if IDENTITY in trial.user_attrs], {
+            int(name.removeprefix(_SET_ASIDE)) for name in aside
+        }

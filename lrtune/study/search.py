@@ -9,7 +9,7 @@ import optuna
 from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
 
 from lrtune.random_state import mixed
-from lrtune.study.patience import Patience
+from lrtune.study.in_space import InSpace
 from lrtune.study.quiet import quiet
 from lrtune.study.trials import Wanted
 
@@ -53,7 +53,7 @@ class Search:
         self._space = space
         self._sampler = SAMPLERS[sampler]
         self._seed = seed
-        self._patiently = Patience(queue.place)
+        self._patiently = queue.patiently
 
     def wanted(self, trials: int, cells: Sequence[tuple[float, float]]) -> list[Wanted]:
         """Return the search's trials, the first of which train given cells.
@@ -74,8 +74,9 @@ class Search:
         if not taken:
             return []
         with quiet():
-            self._queue.study.sampler = self._sampler(
-                self._seed, mixed(self._seed, place_of(taken[0].identity)) % 2**32
+            now = mixed(self._seed, place_of(taken[0].identity)) % 2**32
+            self._queue.study.sampler = InSpace(
+                self._sampler(self._seed, now), dict(self._space.distributions())
             )
             return [self._patiently(lambda one=one: self._drawn(one)) for one in taken]  # type: ignore[misc]
 

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 IDENTITY = "lrtune:cell"  # user attributes of a trial: which one it is,
 ROW = "lrtune"  # its row of the table,
 CURVE = "lrtune:curve"  # its training curve, where another process needs it,
-GIVEN_BACK = "lrtune:given back"  # and that it ended without a row in good order
+DIGEST = "lrtune:digest"  # or the digest of the curve's file,
+GIVEN_BACK = "lrtune:given back"  # that it ended without a row in good order,
+LATE = (
+    "lrtune:late"  # and which trial (Optuna's id) it stands for, whose process was thought dead and was not
+)
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}  # others are Optuna's FAIL
 
 
@@ -63,20 +67,25 @@ class Told:
         row: Its row of the table.
         curve: Its training curve as text, where it was handed over.
         number: Optuna's.
+        digest: Of the curve's file, where there is one.
     """
 
     row: dict[str, Any]
     curve: str | None
     number: int
+    digest: str | None = None
 
 
 def living(trials: Sequence[FrozenTrial], set_aside: set[int]) -> dict[str, int]:
-    """Return the number of the trial that counts, by identity: the lowest that was not given up."""
-    living: dict[str, int] = {}
+    """Return the number of the trial that counts, by identity: the lowest with a row, else the lowest not given up."""
+    told: dict[str, int] = {}
+    unfinished: dict[str, int] = {}
     for trial in trials:
-        if not trial.state.is_finished() or row_of(trial, set_aside) is not None:
-            living.setdefault(trial.user_attrs[IDENTITY], trial.number)
-    return living
+        if row_of(trial, set_aside) is not None:
+            told.setdefault(trial.user_attrs[IDENTITY], trial.number)
+        elif not trial.state.is_finished():
+            unfinished.setdefault(trial.user_attrs[IDENTITY], trial.number)
+    return {**unfinished, **told}
 
 
 def row_of(trial: FrozenTrial, set_aside: set[int]) -> dict[str, Any] | None:
@@ -89,12 +98,14 @@ def row_of(trial: FrozenTrial, set_aside: set[int]) -> dict[str, Any] | None:
 
 
 def deaths_of(trials: Sequence[FrozenTrial], identity: str) -> int:
-    """Return how many processes have died with a trial."""
+    """Return how many processes have died with a trial; one that told its result later had not."""
+    alive = {trial.user_attrs[LATE] for trial in trials if LATE in trial.user_attrs}
     return sum(
         trial.state == TrialState.FAIL
         and trial.user_attrs[IDENTITY] == identity
         and ROW not in trial.user_attrs
         and GIVEN_BACK not in trial.user_attrs
+        and trial._trial_id not in alive
         for trial in trials
     )
 

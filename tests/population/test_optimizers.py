@@ -91,3 +91,62 @@ def test_own_optimizers_that_raise() -> None:
     factory, _ = optimizer_factory(blob_task(optimizer=own), OptimizerConfig(), no_loader)
     with pytest.raises(UserCodeError, match="calling the task's optimizer"):
         factory(mlp(), 0.1, 0.0)
+
+
+class Lion(torch.optim.SGD):
+    """A class of the user's, with a decay."""
+
+    def __init__(self, params: Any, lr: float, weight_decay: float = 0.0, nerve: float = 1.0) -> None:
+        super().__init__(params, lr, weight_decay=weight_decay)
+        self.nerve = nerve
+
+
+class Plain(torch.optim.SGD):
+    """A class of the user's, without one."""
+
+    def __init__(self, params: Any, lr: float) -> None:
+        if lr > 1:
+            raise RuntimeError("too high")
+        super().__init__(params, lr)
+
+
+def of_file(found: Any, **keywords: Any) -> Any:
+    """Return the factory of what `mine.py:found` names, and whether it takes a decay."""
+    config = OptimizerConfig(name="mine.py:found", **keywords)
+    return optimizer_factory(blob_task(), config, lambda name, role: found)
+
+
+def test_a_class_by_file() -> None:
+    """A class gets model.parameters(), rate, decay where it takes one, and the further keys as keywords."""
+    factory, decays = of_file(Lion, nerve=2.0)
+    made = factory(mlp(), 0.1, 0.25)
+    assert (type(made), made.nerve, decays) == (Lion, 2.0, True)
+    assert (made.param_groups[0]["lr"], made.param_groups[0]["weight_decay"]) == (0.1, 0.25)
+    factory, decays = of_file(Plain)
+    assert (type(factory(mlp(), 0.1, 0.25)), decays) == (Plain, False)
+
+
+def test_a_class_by_file_that_raises() -> None:
+    """What its constructor raises is the user's; a keyword that it does not take is a fault of the config."""
+    with pytest.raises(UserCodeError, match="too high"):
+        of_file(Plain)[0](mlp(), 2.0, 0.0)
+    with pytest.raises(
+        ConfigError, match=r"optimizer.nerves: mine.py:found takes no such keyword; did you mean 'n"
+    ):
+        of_file(Lion, nerves=1.0)
+
+
+@pytest.mark.parametrize(
+    ("found", "keywords"),
+    [
+        pytest.param(lambda params, lr: None, {}, id="too few"),
+        pytest.param(lambda model, lr, weight_decay: None, {"momentum": 0.9}, id="keyword"),
+        pytest.param(lambda model, lr, weight_decay, more: None, {}, id="too many"),
+    ],
+)
+def test_a_function_of_another_signature(found: Any, keywords: dict[str, Any]) -> None:
+    """One message says what is expected and what was found, before anything is trained."""
+    with pytest.raises(
+        ConfigError, match=r"expected \(model, lr, weight_decay.*\) -> .*mine.py:found takes \("
+    ):
+        of_file(found, **keywords)

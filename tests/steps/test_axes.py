@@ -48,6 +48,12 @@ def test_each_name_has_its_place(task: lrtune.Task) -> None:
     assert made.optimizer.keywords == {"momentum": 0.5, "nesterov": True}
     assert axes.task(values).model()[0].out_features == 2
     assert axes.task(values[:2]) is task
+    assert axes.places == {
+        "batch_size": "batch_size",
+        "nesterov": "optimizer.nesterov",
+        "hidden": "args.hidden",
+        "optimizer.momentum": "optimizer.momentum",
+    }
 
 
 @pytest.mark.parametrize(
@@ -85,6 +91,7 @@ def test_a_grid_over_further_axes(task: lrtune.Task, tmp_path: Path) -> None:
     axes = {"hidden": [2, 16], "optimizer.momentum": [0.0, 0.9]}
     keys = {"run_dir": str(tmp_path / "run"), "refine": {"trials": 3, "epochs": 1, "seeds": 1}}
     coarse = lrtune.coarse_grid(task, config(axes, **keys))
+    assert coarse.details["axes"] == {"hidden": "args.hidden", "optimizer.momentum": "optimizer.momentum"}
     trials = coarse.summary["trials"]
     found = {(one["lr"], one["hidden"], one["optimizer.momentum"]) for one in trials}
     assert {(lr, hidden, m) for lr in (0.03, 0.1, 0.3) for hidden in (2, 16) for m in (0.0, 0.9)} <= found

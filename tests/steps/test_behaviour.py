@@ -25,7 +25,8 @@ from lrtune.probes.model.mode_gap import mode_gap
 from lrtune.probes.sample import Sample
 from lrtune.progress import Silent
 from lrtune.steps.check_init import check_init
-from lrtune.steps.examinations import EXAMINATIONS, examine
+from lrtune.steps.examinations import EXAMINATIONS
+from lrtune.steps.examining import examine
 
 if TYPE_CHECKING:
     from collections.abc import Callable

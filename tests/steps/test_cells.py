@@ -7,7 +7,7 @@ import pytest
 
 from lrtune.errors import ConfigError
 from lrtune.results import Curve
-from lrtune.steps.cells import Cell, CellPlan, cell_of, combinations_of
+from lrtune.steps.cells import Cell, CellPlan, cell_of, combinations_among, combinations_of
 
 
 def curve(*losses: float) -> Curve:
@@ -110,3 +110,16 @@ def test_many_cells_are_said() -> None:
     assert "501 cells" in notes[0]
     with pytest.raises(ConfigError, match="10201 cells"):
         CellPlan([0.1 * at for at in range(1, 102)], [0.1 * at for at in range(101)])
+
+
+def test_values_may_be_lists() -> None:
+    """Lists and tuples are values like others: each combination once, and a row of a file belongs to its cell."""
+    combinations = combinations_of({"betas": [(0.9, 0.999), [0.8, 0.99]], "amsgrad": [True]})
+    assert combinations[0] == (("betas", [0.9, 0.999]), ("amsgrad", True))
+    plan = CellPlan([0.1], [0.0, 0.0], combinations)
+    assert len(plan.cells) == 2
+    assert combinations_among([*plan.cells, *plan.cells]) == combinations
+    row = {"lr": 0.1, "weight_decay": 0.0, "betas": [0.8, 0.99], "amsgrad": True}
+    assert cell_of(row, ("betas", "amsgrad")) == plan.cells[1]
+    assert len({*plan.cells, plan.cells[0]}) == 2
+    assert len(trained(plan, lambda cell: (cell.combination[0][1][0] / 2, "complete"))) == 2

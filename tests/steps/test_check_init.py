@@ -27,7 +27,7 @@ import lrtune
 from lrtune.errors import UserCodeError
 from lrtune.probes.sample import Sample
 from lrtune.steps.check_init import check_init
-from lrtune.steps.examinations import Examination, examine
+from lrtune.steps.examining import Examination, examine
 
 SEEDS = range(5)
 
@@ -544,9 +544,7 @@ def test_a_bug_in_an_examination_costs_one_measurement(monkeypatch: pytest.Monke
 
     notes: list[str] = []
     examinations = (Examination("broken", broken, ()), Examination("sound", lambda sample: None, ()))
-    monkeypatch.setattr(
-        "lrtune.steps.examinations.unexpected", lambda error: f"{type(error).__name__}: {error}"
-    )
+    monkeypatch.setattr("lrtune.steps.examining.unexpected", lambda error: f"{type(error).__name__}: {error}")
     context = context_of(blob_task())
     monkeypatch.setattr(context.progress, "note", notes.append)
     sample = Sample(context.program, context.data.train, context.data.train.head(1, 0), 0)
@@ -556,42 +554,32 @@ def test_a_bug_in_an_examination_costs_one_measurement(monkeypatch: pytest.Monke
     assert "broken" in notes[0]
 
 
-def test_slow_models_are_examined_at_the_cheapest_first() -> None:
-    """What time does not suffice for is left out, told in the details and noted; the order stays that of the list."""
-    context = context_of(blob_task())
-    progress = cast("Notes", context.progress)
-    taken: list[str] = []
-
-    def probe(name: str) -> Any:
-        return lambda sample: taken.append(name)
-
-    examinations = tuple(
-        Examination(name, probe(name), (), passes=passes)
-        for name, passes in (("dear", 19.0), ("cheap", 0.5), ("dearest", 21.0))
-    )
-    sample = Sample(context.program, context.data.train, context.data.train.head(1, 0), 0)
-    done = examine(sample, progress, examinations, pass_seconds=5.0)
-    assert taken == ["cheap", "dear"]
-    assert [one.name for one in done] == ["dear", "cheap", "dearest"]
-    assert [one.skipped for one in done] == [
-        "nothing to measure",
-        "nothing to measure",
-        "no time left: the model is slow",
-    ]
-    assert [note for note in progress.notes if "dearest" in note and "100 s" in note] == progress.notes
-    taken.clear()
-    examine(sample, progress, examinations, pass_seconds=0.01)
-    assert set(taken) == {"cheap", "dear", "dearest"}
-
-
-def test_slow_models_see_fewer_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The loss of a model whose pass takes seconds is that of four batches, and a note says so."""
-    monkeypatch.setattr("lrtune.steps.check_init.Stopwatch.seconds", lambda self: 2.0)
+def test_what_no_time_was_left_for_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what the time did not suffice for, the result names examinations and codes."""
+    monkeypatch.setattr("lrtune.steps.examining.SECONDS", 0.0)
+    monkeypatch.setattr("lrtune.steps.examining.PASSES", 0.0)
     context = context_of(blob_task(), batch_size=8)
     result = check_init(context)
-    assert result.summary["examples"] == 32
-    assert result.details["pass_seconds"] == 6.0
-    assert any("4 batches instead of 12" in note for note in cast("Notes", context.progress).notes)
+    (late,) = result.findings
+    assert (late.code, result.verdict) == ("out-of-time", "warn")
+    assert "independence of examples" in late.message
+    examined = result.details["examined"]
+    assert {one["skipped"] for one in examined} == {"no time left"}
+    assert {code for one in examined for code in one["unseen"]} >= {"batch-mixing", "dead-units"}
+
+
+@pytest.mark.parametrize(("forward", "examples"), [(0.9, 96), (1.1, 32)], ids=["below the bound", "above"])
+def test_slow_models_see_fewer_batches(
+    monkeypatch: pytest.MonkeyPatch, forward: float, examples: int
+) -> None:
+    """The loss of a model whose forward pass takes more than a second is that of four batches; a note says so."""
+    monkeypatch.setattr("lrtune.steps.stopwatch.Stopwatch.seconds", lambda self: forward)
+    context = context_of(blob_task(), batch_size=8)
+    result = check_init(context)
+    assert result.summary["examples"] == examples
+    assert result.details["pass_seconds"] == pytest.approx(3 * forward)
+    told = any("4 batches instead of 12" in note for note in cast("Notes", context.progress).notes)
+    assert told == (forward > 1)
 
 
 def test_recognised_answers_of_yes_and_no() -> None:

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 import optuna
 import pytest
 import torch
-from programs import Choosy, blob_task, blobs, codes, context_of, linear_task, mlp
+from programs import Choosy, Notes, blob_task, blobs, codes, context_of, linear_task, mlp
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 from lrtune.checks.grid import has_exploded
 from lrtune.results import StepResult, jsonable
+from lrtune.run_dir import RunDir
 from lrtune.steps.coarse_grid import coarse_grid
 from lrtune.steps.loss_curves import loss_curves
 from lrtune.steps.refine_grid import Study, refine_grid
+from lrtune.steps.shared_trials import Role
 from lrtune.steps.trials import best_of, labelled, ranked, score
 from lrtune.study.place import StudyPlace
 
@@ -89,12 +91,15 @@ def test_a_cell_is_the_training_of_its_settings() -> None:
 
 
 def test_automatic_rates() -> None:
-    """Rates around a suggestion reach at least one and a half decades below it and half a decade above."""
-    result = coarse_grid(context(coarse={"epochs": 1, "weight_decay": [0.0]}), 0.1)
-    rates = sorted(lr for lr, _ in cells(result))
-    assert rates[0] <= 0.1 / 10**1.5 * 1.001
-    assert rates[-1] >= 0.1 * 10**0.5 * 0.999
-    assert any(rate == pytest.approx(0.1) for rate in rates)
+    """Rates around a suggestion, from it outwards: half a decade below and above, and a whole one below."""
+    parts: list[StepResult] = []
+    made = context(coarse={"epochs": 1, "weight_decay": [0.0]}, population={"execution": "serial"})
+    object.__setattr__(made, "keep", parts.append)
+    coarse_grid(made, 0.1)
+    first = sorted(parts[3].summary["trials"], key=lambda trial: trial["curve"])
+    assert [trial["lr"] for trial in first] == pytest.approx(
+        [0.1, 0.1 / 10**0.5, 0.1 * 10**0.5, 0.01], rel=1e-5
+    )
 
 
 def test_an_optimizer_without_decay() -> None:
@@ -370,6 +375,137 @@ def test_the_later_grid_has_the_last_word() -> None:
     results["refine-grid"].summary["best"] = None
     assert loss_curves(results).summary["best"] == coarse
     assert loss_curves({}).summary["best"] is None
+
+
+# --- the refined search's budget, pruning and rounds ------------------------------------------------------------
+
+
+def test_diverged_trials_keep_their_last_finite_loss() -> None:
+    """A divergence is a result: the trial says how far it came, and is never the best."""
+    coarse = {"lr": [0.1, 1e4], "weight_decay": [0.0], "epochs": 2}
+    task = blob_task(loss=lambda output, target: F.mse_loss(output, F.one_hot(target, 3).float()))
+    result = coarse_grid(context(task, coarse=coarse), None)
+    lost = next(trial for trial in result.summary["trials"] if trial["lr"] == 1e4)
+    measured = [row["val_loss"] for row in result.curves[lost["curve"]].evaluations]
+    assert lost["state"] == "diverged"
+    assert (lost["val_loss"], lost["train_loss"]) == (None, None)
+    assert lost["last_loss"] == [loss for loss in measured if loss is not None][-1]
+    assert result.summary["best"]["lr"] != 1e4
+
+
+@pytest.mark.parametrize("execution", ["serial", "fused"])
+def test_pruned_trials(execution: str) -> None:
+    """Trials that the pruner ends are `pruned`, keep their last loss and their curve, and rank after complete ones."""
+    refine = {"trials": 10, "epochs": 9, "seeds": 1, "pruner": "halving"}
+    keys: dict[str, Any] = {"refine": refine, "population": {"execution": execution}}
+    result = refined(MEMORY, **keys)
+    trials = result.summary["trials"]
+    states = [trial["state"] for trial in trials]
+    assert states == sorted(states)  # complete, then pruned
+    ended = [trial for trial in trials if trial["state"] == "pruned"]
+    assert {trial["steps"] for trial in ended} <= {6, 18}  # after epochs 1 and 3
+    for trial in ended:
+        assert result.curves[trial["curve"]].evaluations[-1]["val_loss"] == trial["val_loss"]
+    first = next(trial for trial in trials if trial["curve"] == "refine-000")
+    assert first["state"] == "complete", "others are compared with it"
+    if execution == "serial":  # another's rounding differs from run to run
+        assert refined(MEMORY, **keys).summary == result.summary
+
+
+class Clock:
+    """A clock that goes on by a second whenever it is looked at."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        self.now += 1
+        return self.now
+
+
+def test_timeout() -> None:
+    """When the time is up no batch begins, the repeats are left out, both is said; more time goes on from there."""
+    notes = Notes()
+    made = context(refine={"trials": 20, "epochs": 1, "seeds": 2, "timeout": 9.0})
+    object.__setattr__(made, "progress", notes)
+    coarse = coarse_grid(context(), None)
+    result = refine_grid(made, coarse, Study(MEMORY, role=Role(clock=Clock())))
+    trained = len(result.summary["trials"])
+    assert trained % 5 == 0
+    assert 0 < trained < 20
+    assert result.details["repeats"] == {}
+    assert f"timeout of 9 s is up: {20 - trained} of 20 trials were not begun" in result.details["left_out"]
+    assert any("goes on" in note for note in notes.notes)
+    whole = context(refine={"trials": 20, "epochs": 1, "seeds": 2})
+    straight = refine_grid(whole, coarse, Study(MEMORY))
+    again = refine_grid(whole, coarse, Study(MEMORY), read_back(result))
+    assert again.details["left_out"] is None
+    assert cells(again) == cells(straight)
+
+
+def test_more_trials_in_moved_ranges(tmp_path: Path) -> None:
+    """A further round adds trials to the study, in ranges widened where the best lay at an edge, and says so."""
+    place = StudyPlace(str(tmp_path / "study.db"), "refine")
+    refine = {"trials": 8, "epochs": 1, "seeds": 1, "sampler": "random"}
+    slow: dict[str, Any] = {"coarse": {"lr": [0.001, 0.002], "weight_decay": [0.0], "epochs": 1}}
+    made, notes = context(refine=refine, **slow), Notes()
+    coarse = coarse_grid(made, None)
+    first = read_back(refine_grid(made, coarse, Study(place)))
+    high = first.details["space"]["lr_high"]
+    first.summary["best"]["lr"] = high  # as if it were the best
+    object.__setattr__(made, "progress", notes)
+    more = refine_grid(made, coarse, Study(place, more=12), first)
+    assert len(more.summary["trials"]) == 20
+    assert more.details["space"]["lr_high"] == pytest.approx(high * 10**0.5)
+    assert max(trial["lr"] for trial in more.summary["trials"]) > high
+    assert more.details["rounds"][0]["trials"] == 20
+    assert any("lies at the upper end" in note for note in notes.notes)
+    # The same command without --more knows the round, and finds nothing left.
+    again = refine_grid(made, coarse, Study(place), read_back(more))
+    assert again.summary == more.summary
+    assert again.details["space"] == more.details["space"]
+    # So it does where the study was lost, from the plain files.
+    lost = refine_grid(made, coarse, Study(StudyPlace(str(tmp_path / "new.db"), "refine")), read_back(more))
+    assert lost.summary == more.summary
+
+
+def test_an_interrupted_round_goes_on(tmp_path: Path) -> None:
+    """What was added and not trained is trained by the next command, and no more than that."""
+    place = StudyPlace(str(tmp_path / "study.db"), "refine")
+    refine = {"trials": 4, "epochs": 1, "seeds": 1}
+    made = context(refine=refine)
+    coarse = coarse_grid(made, None)
+    first, parts = read_back(refine_grid(made, coarse, Study(place))), []
+
+    def interrupt(result: StepResult) -> None:
+        parts.append(read_back(result))
+        if len(parts) == 2:
+            raise KeyboardInterrupt
+
+    stopped = context(refine=refine)
+    object.__setattr__(stopped, "keep", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        refine_grid(stopped, coarse, Study(place, more=6), first)
+    result = refine_grid(made, coarse, Study(place), parts[-1])
+    assert len(result.summary["trials"]) == 10
+
+
+def test_curves_are_in_files_before_the_table_is(tmp_path: Path) -> None:
+    """The table of all trials is written now and then; what it lacks is found again in the study and the curves."""
+    place, files = StudyPlace(str(tmp_path / "study.db"), "refine"), RunDir(tmp_path)
+    made, kept = context(refine={"trials": 9, "epochs": 1, "seeds": 1}), []
+    coarse = coarse_grid(made, None)
+    for name, value in {"files": files, "keep": kept.append}.items():
+        object.__setattr__(made, name, value)
+    still = Role(clock=[0.0, *[float(at) for at in (1, 2)], *[2.0] * 40].__iter__().__next__)
+    result = refine_grid(made, coarse, Study(place, role=still))
+    assert len(kept) == 1, "it took a second, and no time has passed since"
+    object.__setattr__(made, "keep", kept.append)
+    again = refine_grid(made, coarse, Study(place), read_back(kept[0]))
+    assert len(kept) == 1, "nothing is trained again"
+    assert again.summary == result.summary
+    assert again.curves == result.curves
 
 
 def test_regression_without_metrics() -> None:

@@ -13,7 +13,7 @@ from torch.utils.data import TensorDataset
 from lrtune.errors import TaskError, UserCodeError
 from lrtune.probes.sample import Sample
 from lrtune.steps.check_init import check_init
-from lrtune.steps.examinations import Examination, examine
+from lrtune.steps.examining import Examination, examine
 from lrtune.steps.overfit import overfit
 
 if TYPE_CHECKING:

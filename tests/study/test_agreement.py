@@ -31,6 +31,28 @@ def test_the_first_says_what_a_study_is_of(place: StudyPlace) -> None:
     queue.close()
 
 
+@pytest.mark.parametrize("other", [{"a": 1, "suggestion": 0.3}, {"a": 2, "suggestion": 0.3}])
+def test_two_that_begin_at_once_agree(place: StudyPlace, other: dict[str, float]) -> None:
+    """Where another has written at the same moment, its word is the study's: the same, or a difference to be told."""
+    queue, rival = TrialQueue(place), TrialQueue(place)
+    found: list[dict[str, float]] = []
+
+    def meanwhile(seconds: float) -> None:
+        rival.set_up(other)
+
+    def begin() -> None:
+        found.append(agree(queue, {"a": 1, "suggestion": 0.1}, ("suggestion",), meanwhile))
+
+    if other["a"] == 1:
+        begin()
+        assert found == [other]
+    else:
+        with pytest.raises(StorageError, match="a: 2 there, 1 here"):
+            begin()
+    queue.close()
+    rival.close()
+
+
 def test_differences_are_short() -> None:
     """A key that one side lacks, and a long value, are told in a line."""
     assert differing({"a": 1}, {"b": "x" * 100}) == [

@@ -81,13 +81,15 @@ class Listener:
 def test_a_pulse_beats_while_there_are_trials() -> None:
     """Signs of life come from a thread that survives a storage which is away, and ends with the last trial."""
     listener, before = Listener(), threading.active_count()
-    pulse = Pulse(listener, 0.01)
+    missed: list[int] = []
+    pulse = Pulse(listener, 0.01, lambda: missed.append(1))
     pulse.add(1)
     pulse.add(2)
     deadline = time.monotonic() + 20
     while len(listener.signs) < 3 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert listener.signs[-1] == {1, 2}
+    assert missed
     pulse.remove(1)
     assert threading.active_count() == before + 1
     pulse.remove(2)

@@ -88,6 +88,43 @@ def test_a_refusal_is_told_at_once(error: Exception) -> None:
     assert storage.pauses == []
 
 
+@pytest.mark.parametrize(
+    ("module", "told"),
+    [
+        ("psycopg", r"pip install 'lrtune\[postgres\]'"),
+        ("psycopg2", r"write postgresql\+psycopg://"),
+        ("pymysql", "the Python module pymysql$"),
+    ],
+)
+def test_a_missing_driver_is_named(module: str, told: str) -> None:
+    """The advice is that of the driver which is missing, also where the error is wrapped in one without a name."""
+    error = ImportError("failed to import the driver")
+    error.__cause__ = ModuleNotFoundError(f"No module named {module!r}", name=module)
+    storage = Storage(error)
+    with pytest.raises(StorageError, match=told):
+        storage.patiently(storage.answer)
+
+
+def test_how_long_the_storage_has_been_there() -> None:
+    """From the last outage on, whether work or a sign of life has met it; for ever where there was none."""
+    now = [0.0]
+    place = StudyPlace(None, "coarse", parsed(URL), patience=20)
+    patiently = Patience(place, lambda seconds: None, lambda: now[0])
+    assert patiently.steady() > 1e9
+    errors = [outage()]
+
+    def work() -> None:
+        if errors:
+            raise errors.pop()
+
+    now[0] = 5
+    patiently(work)
+    now[0] = 9
+    assert patiently.steady() == 4
+    patiently.missed()
+    assert patiently.steady() == 0
+
+
 def test_a_fault_of_ours_is_no_outage() -> None:
     """Other exceptions pass through at once."""
     storage = Storage(ZeroDivisionError())

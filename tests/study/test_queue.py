@@ -9,7 +9,9 @@ from optuna.trial import TrialState
 
 from lrtune.storage import StorageError, parsed
 from lrtune.study.grid import wanted_cells
+from lrtune.study.life import InAttributes
 from lrtune.study.opening import NoStudyError
+from lrtune.study.patience import Patience
 from lrtune.study.place import StudyPlace
 from lrtune.study.queue import TrialQueue
 from lrtune.study.trials import Wanted, losses_by_epoch
@@ -145,8 +147,9 @@ def test_of_two_trials_of_one_identity_the_first_counts(journal: list[TrialQueue
     assert states(one) == [TrialState.COMPLETE, TrialState.FAIL]
 
 
-def test_a_row_of_one_thought_dead_does_not_count(journal: list[TrialQueue]) -> None:
-    """Where a trial was failed for a process in the meantime, its row is refused, and the trial is another's."""
+@pytest.mark.parametrize("first", ["late", "other"])
+def test_of_two_that_train_a_trial_the_first_to_tell_counts(journal: list[TrialQueue], first: str) -> None:
+    """One thought dead that comes back, and the one that trains its trial anew: one row, whoever tells it first."""
     one, other = journal
     one.ensure(CELLS[:1])
     (taken,) = one.take(1, CELLS)
@@ -154,9 +157,52 @@ def test_a_row_of_one_thought_dead_does_not_count(journal: list[TrialQueue]) -> 
     other.ensure(CELLS[:1])
     (again,) = other.take(1, CELLS)
     assert again.deaths == 1
-    assert not tell(one, taken)
-    assert tell(other, again)
-    assert list(one.told()) == ["cell 0"]
+    tellers = [(one, taken), (other, again)] if first == "late" else [(other, again), (one, taken)]
+    assert [tell(*teller) for teller in tellers] == [True, False]
+    assert list(one.told()) == list(other.told()) == ["cell 0"]
+    assert states(one).count(TrialState.COMPLETE) == 1
+    assert TrialState.RUNNING not in states(one)
+
+
+def test_a_late_result_is_not_trained_again(journal: list[TrialQueue]) -> None:
+    """A result that comes before anybody has begun anew ends the waiting trial, has its parameters, and is no death."""
+    one, other = journal
+    one.ensure(CELLS[:1])
+    (taken,) = one.take(1, CELLS)
+    other.storage.set_trial_state_values(taken.trial_id, TrialState.FAIL)
+    other.ensure(CELLS[:1])
+    assert tell(one, taken)
+    assert tell(one, taken)  # as after an answer that was lost on the way
+    assert states(other) == [TrialState.FAIL, TrialState.FAIL, TrialState.COMPLETE]
+    told = other.study.trials[-1]
+    assert (told.value, told.params, told.intermediate_values) == (0.5, CELLS[0].params, {1: 0.7, 2: 0.5})
+    assert other.told()["cell 0"].curve == "curve"
+    other.set_aside([told.number])
+    other.ensure(CELLS[:1])
+    (again,) = other.take(1, CELLS)
+    assert again.deaths == 0
+
+
+def test_after_an_outage_the_living_have_time(tmp_path: Path) -> None:
+    """Whoever was cut off from the storage holds nobody for dead before a whole grace has passed."""
+    now = [0.0]
+    one, other = (TrialQueue(place_in("journal", tmp_path, heartbeat=5)) for _ in range(2))
+    one.ensure(CELLS[:1])
+    one.take(1, CELLS)
+    other._life = InAttributes(other.study, other.storage, other.place.grace, lambda: now[0])
+    other.patiently = Patience(other.place, clock=lambda: now[0])
+    other.take(1, CELLS)  # sees the trial
+    now[0] = 100
+    other.patiently.missed()
+    for at in (101, 119):
+        now[0] = at
+        other.take(1, CELLS)
+        assert states(other) == [TrialState.RUNNING]
+    now[0] = 120
+    other.take(1, CELLS)
+    assert states(other) == [TrialState.FAIL]
+    one.close()
+    other.close()
 
 
 def test_a_trial_told_by_half_is_trained_anew(tmp_path: Path) -> None:
@@ -185,6 +231,19 @@ def test_set_aside_trials_are_trained_anew(place: StudyPlace) -> None:
     assert tell(queue, again)
     assert list(queue.told()) == ["cell 0"]
     queue.close()
+
+
+def test_two_set_aside_at_once(journal: list[TrialQueue]) -> None:
+    """What two processes set aside without having heard of each other is set aside, all of it."""
+    one, other = journal
+    one.ensure(CELLS[:2])
+    for taken in one.take(2, CELLS):
+        tell(one, taken)
+    numbers = [told.number for told in one.told().values()]
+    assert len(other.told()) == 2
+    one.set_aside(numbers[:1])
+    other.set_aside(numbers[1:])
+    assert one.told() == other.told() == {}
 
 
 def test_drawn_parameters_stay(place: StudyPlace) -> None:
@@ -224,6 +283,16 @@ def test_sqlite_by_url_serves_one_process(tmp_path: Path) -> None:
         TrialQueue(place)
     queue.close()
     TrialQueue(place).close()
+
+
+@pytest.mark.parametrize("content", [b"no database at all" * 500, b"SQLite format 3\0" + b"\xff" * 9000])
+def test_damaged_sqlite_by_url_is_named(tmp_path: Path, content: bytes) -> None:
+    """A damaged file that the user named is told by its name, left as it is, and not taken for the run directory's."""
+    file = tmp_path / "bad.db"
+    file.write_bytes(content)
+    with pytest.raises(StorageError, match=r"bad\.db refuses: .*left as it is"):
+        TrialQueue(StudyPlace(str(tmp_path / "study.db"), "coarse", parsed(f"sqlite:///{file}")))
+    assert file.read_bytes() == content
 
 
 def test_losses_by_epoch() -> None:
