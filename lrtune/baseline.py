@@ -58,14 +58,16 @@ class Baseline:
         return f"{self.place}: not compared: {'; '.join(parts)}" if parts else ""
 
 
+KINDS = ("validation", "training")  # of the coarse grid's loss
 _TIME = "milliseconds_per_step"
 
 
 def values_of(result: StepResult) -> Values | None:
     """Return the numbers that a baseline holds of a step's result; None where it has none."""
-    found = _VALUES[result.step](result) if result.step in _VALUES else None
-    known = found is not None and all(found[key] is not None for key in NUMBERS[result.step])
-    return found if known else None
+    if result.step not in _VALUES or result.details.get("skipped"):  # one that was not done
+        return None
+    found = _VALUES[result.step](result)
+    return found if all(found[key] is not None for key in NUMBERS[result.step]) else None
 
 
 def over_seeds(runs: Sequence[Sequence[StepResult]]) -> dict[str, Values]:
@@ -113,8 +115,8 @@ def _overfit(result: StepResult) -> Values:
 def _learning_rate(result: StepResult) -> Values:
     keys = ("suggestion", "low", "high", "largest_stable", "diverged_at")
     found = {key: result.summary.get(key) for key in keys}
-    swept = result.details["learning_rates"]
-    found["spacing"] = swept[1] / swept[0]
+    swept: list[float] = result.details.get("learning_rates") or []
+    found["spacing"] = swept[1] / swept[0] if len(swept) > 1 else 1.0
     steps = result.summary.get("gradient_steps")
     # What comes from the run directory was not timed now.
     return found | ({_TIME: 1000 * result.seconds / steps} if steps and not result.reused else {})
@@ -122,8 +124,8 @@ def _learning_rate(result: StepResult) -> Values:
 
 def _coarse_loss(result: StepResult) -> Values:
     best = result.summary.get("best") or {}
-    kind = "validation" if best.get("val_loss") is not None else "training"
-    loss = best.get("val_loss") if kind == "validation" else best.get("train_loss")
+    kind = KINDS[best.get("val_loss") is None]
+    loss = best.get("train_loss" if kind == "training" else "val_loss")
     return {"loss": loss, "kind": kind, "initial_loss": result.details.get("initial_loss", loss)}
 
 

@@ -7,7 +7,6 @@ unlike with unlike. The seed may be another, and the machine; what a seed change
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lrtune.atomic_file import write_atomically
-from lrtune.baseline import NUMBERS, Baseline, over_seeds
+from lrtune.baseline import KINDS, NUMBERS, Baseline, over_seeds
 from lrtune.config import Config
 from lrtune.data.device import resolve_device
 from lrtune.errors import ConfigError, UsageError
@@ -34,6 +33,13 @@ _SETTINGS = ("args", "batch_size", "optimizer", "precision")  # what every step 
 _OWN = {"overfit": "overfit", "find-lr": "find_lr", "coarse-grid": "coarse"}
 _ADVICE = "write it anew with --update-baseline"
 _DIGITS = 6  # of a number: the rest is noise, and hard to read
+_MOST_SHOWN = 60  # characters of a value that is wrong
+
+# A file to commit is a file to edit: the comparison divides by rates, and squares them.
+_RATES = ("learning_rate", "suggestion", "low", "high", "largest_stable", "diverged_at")
+_ABOVE_ZERO = (*_RATES, "spacing", "steps")
+_NOT_NEGATIVE = ("standard_error", "spread", "range_spread", "milliseconds_per_step")
+_LARGEST = 1e30
 
 
 def read_baseline(path: str, task: Task, config: Config) -> Baseline:
@@ -114,7 +120,7 @@ def _read(path: str) -> dict[str, Any]:
         raise UsageError(f"{path}: no such file; --update-baseline writes a first one") from None
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: is no JSON ({error}); {_ADVICE}") from None
     if not isinstance(raw, dict):
         raise UsageError(f"{path}: is no baseline of lrtune (a {type(raw).__name__}); {_ADVICE}")
@@ -125,15 +131,31 @@ def _checked(step: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return a step's values; raise `KeyError` or `ValueError` where one is missing or no number."""
     if step not in NUMBERS:
         raise ValueError(f"steps.{step}: no step of a baseline")
-    needed = NUMBERS[step]
-    for key in dict.fromkeys([*needed, *values]):
-        if not (_is_number(values[key]) or key == "kind" or (values[key] is None and key not in needed)):
-            raise ValueError(f"steps.{step}.{key}: expected a number, found {values[key]!r}")
+    for key in dict.fromkeys([*NUMBERS[step], *values]):
+        value = values[key]
+        if value is None and key not in NUMBERS[step]:  # not measured
+            continue
+        if wrong := _wrong(key, value):
+            raise ValueError(f"steps.{step}.{key}: expected {wrong}, found {_short(value)}")
     return dict(values)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _wrong(key: str, value: Any) -> str | None:
+    """Return what a value should be and is not; None for one to compute with."""
+    if key == "kind":
+        return None if value in KINDS else " or ".join(KINDS)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return "a number"
+    if not abs(value) <= _LARGEST:  # nor NaN
+        return f"a number between -{_LARGEST:g} and {_LARGEST:g}"
+    if key in _ABOVE_ZERO and value < 1 / _LARGEST:
+        return f"a number above 0 (from {1 / _LARGEST:g})"
+    return "a number of 0 or more" if key in _NOT_NEGATIVE and value < 0 else None
+
+
+def _short(value: Any) -> str:
+    text = repr(value) if not isinstance(value, int) or abs(value) <= _LARGEST else "a larger one"
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
 def _refuse_others(

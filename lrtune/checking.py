@@ -1,7 +1,8 @@
 """The pipeline step: steps 1 to 3 anew, within a budget of time, against a baseline.
 
 What a gate guards includes what no fingerprint sees, such as the data or another version of torch. So nothing is taken
-from the run directory; the results are kept there for a `run` that follows.
+from a run directory. The command keeps nothing unless it is told to, for these results are not those of a
+`run`: members are trained one by one.
 """
 
 from __future__ import annotations

@@ -16,31 +16,40 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a YAML file, lay `KEY=VALUE` overrides over it, and check the whole.
+def load_config(
+    path: str | Path, overrides: Sequence[str] = (), options: Mapping[str, Any] | None = None
+) -> Config:
+    """Read a YAML file, lay what the command line says over it, and check the whole.
 
     Args:
         path: The file.
         overrides: Such as `"coarse.epochs=2"` or `"coarse.lr=[0.1, 0.3]"`; the value is YAML.
+        options: Values of keys that have an option of their own: `{"seed": 1}` of `--seed 1`; they come last.
 
     Raises:
         ConfigError: If the file cannot be read or is not a mapping, or listing all its faults.
     """
     path = Path(path)
-    return _checked(_read_yaml(path), overrides, place=str(path))
+    return _checked(_read_yaml(path), overrides, options or {}, place=str(path))
 
 
-def config_from_overrides(overrides: Sequence[str], **keys: Any) -> Config:
-    """Return the default configuration with `keys`, `task` among them, and `KEY=VALUE` overrides laid over it.
+def config_from_overrides(
+    overrides: Sequence[str], options: Mapping[str, Any] | None = None, **keys: Any
+) -> Config:
+    """Return the default configuration with `keys`, `task` among them, and what the command line says over it.
 
     Raises:
         ConfigError: Listing all faults.
     """
-    return _checked(keys, overrides, place="--set")
+    return _checked(keys, overrides, options or {}, place="--set")
 
 
-def _checked(raw: Mapping[str, Any], overrides: Sequence[str], place: str) -> Config:
-    merged, overridden = _overlaid(raw, overrides)
+def _checked(
+    raw: Mapping[str, Any], overrides: Sequence[str], options: Mapping[str, Any], place: str
+) -> Config:
+    merged, paths = _overlaid(raw, overrides)
+    merged |= options
+    overridden = dict.fromkeys(paths, "--set") | {key: f"--{key.replace('_', '-')}" for key in options}
     missing = f"{place}: task: missing; name the function that makes the task, such as 'model.py:make_task'"
     faults = [missing] if merged.get("task") is None else []
     try:

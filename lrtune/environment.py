@@ -8,6 +8,7 @@ from datetime import datetime
 from importlib import metadata
 from typing import Any
 
+from lrtune.storage import without_password
 from lrtune.version import __version__
 
 _PACKAGES = ("torch", "numpy", "optuna")  # whose versions can change the numbers
@@ -17,10 +18,10 @@ def environment(command: str = "") -> dict[str, Any]:
     """Return the versions, the machine, the time and the command line; nothing is imported for it.
 
     Args:
-        command: The command line, empty where there was none.
+        command: The command line, empty where there was none; no password of it is kept.
     """
     return {
-        "command": command or None,
+        "command": without_password(command) or None,
         "when": datetime.now().astimezone().isoformat(" ", "seconds"),
         "versions": {"lrtune": __version__, "Python": platform.python_version(), **_installed()},
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",

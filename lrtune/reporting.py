@@ -9,16 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 from lrtune.environment import environment
 from lrtune.errors import RunDirError
+from lrtune.provenance import strangers
 from lrtune.results import STEPS, StepResult, jsonable
-from lrtune.run_dir import FILES, RunDir
+from lrtune.run_dir import FILES, RUNS_AGAIN, RunDir
 from lrtune.steps.loss_curves import loss_curves
+from lrtune.storage import without_password
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from lrtune.run_dir import Stored
 
-_REPORTED = ("task", "device", "seed", "optimizer", "own_optimizer", "batch_size")
+_REPORTED = ("task", "device", "seed", "optimizer", "own_optimizer", "batch_size", "batches")
+COMMANDS = {name: f"lrtune {name}" for name in STEPS} | {
+    "coarse-grid": "lrtune grid --coarse",
+    "refine-grid": "lrtune grid --refine",
+}
 
 
 @dataclass(frozen=True)
@@ -36,26 +42,43 @@ class Material:
     made_from: dict[str, dict[str, Any]]
 
 
-def report_run_dir(path: str, command: str = "") -> StepResult:
+def report_run_dir(
+    path: str, command: str = "", note: Callable[[str], object] = lambda text: None
+) -> StepResult:
     """Write the report of a run directory from its files alone; no task is loaded.
+
+    Steps that were not made from what the best setting's grid was made from are left out.
 
     Args:
         path: The run directory.
         command: The command line, for the report.
+        note: Told, a line each, of what cannot be read or is left out.
 
     Raises:
         RunDirError: If the directory holds no result, or cannot be written.
     """
     started = time.perf_counter()
-    run_dir, stored = _opened(path)
-    results = {name: one.result for name, one in stored.items()}
+    run_dir, stored = _opened(path, note)
+    answer = _answer(stored)
+    origin = stored[answer].made_from
+    summaries = {name: one.result.summary for name, one in stored.items()}
+    left_out = strangers({name: one.made_from for name, one in stored.items()}, summaries, answer)
+    for name, names in left_out.items():
+        note(f"{name}: left out, because it has another {', '.join(names)} than {answer}; run it again")
+    results = {name: one.result for name, one in stored.items() if name not in left_out}
     result = loss_curves(results)
-    origin = list(stored.values())[-1].made_from
-    unfinished = [name for name, one in stored.items() if not one.complete]
-    context = {**report_context(origin), "command": command, "unfinished": unfinished}
+    unfinished = [name for name, one in stored.items() if not one.complete and name in results]
+    context = {**report_context(origin), "command": without_password(command), "unfinished": unfinished}
+    context["stale"] = list(left_out)
     result.summary["html"] = write_page(run_dir, {**results, "report": result}, context)
     result.seconds = time.perf_counter() - started
     return run_dir.save(result, origin)
+
+
+def _answer(stored: Mapping[str, Stored]) -> str:
+    """Return the step that the report is about: the latest grid with a best setting, else the last step."""
+    grids = [name for name in ("refine-grid", "coarse-grid") if name in stored]
+    return next((name for name in grids if stored[name].result.summary["best"] is not None), [*stored][-1])
 
 
 def write_page(run_dir: RunDir, results: Mapping[str, StepResult], context: Mapping[str, Any]) -> str:
@@ -112,13 +135,19 @@ def is_run_dir(path: str | Path) -> bool:
     return any((Path(path) / name).is_file() for name in FILES.values())
 
 
-def _opened(path: str) -> tuple[RunDir, dict[str, Stored]]:
+def _opened(path: str, note: Callable[[str], object] = lambda text: None) -> tuple[RunDir, dict[str, Stored]]:
     """Return a run directory and the steps' results in it, that of the report left out."""
     if not is_run_dir(path):
         raise RunDirError(f"{path}: holds no result of lrtune ({', '.join(FILES.values())})")
     notes: list[str] = []
     run_dir = RunDir(path, notes.append)
-    stored = {name: one for name in STEPS[:-1] if (one := run_dir.load(name)) is not None}
+    stored = {}
+    for name in STEPS[:-1]:
+        before = len(notes)
+        if (one := run_dir.load(name)) is not None:
+            stored[name] = one
+        for text in notes[before:]:
+            note(text.replace(RUNS_AGAIN, f"to make it again: {COMMANDS[name]} CONFIG"))
     if not stored:
         raise RunDirError(f"{path}: none of its results can be read: {'; '.join(notes)}")
     return run_dir, stored

@@ -20,11 +20,14 @@ finding with its numbers, and how to mend it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from lrtune.errors import UsageError
+from lrtune.errors import UsageError, UserCodeError
+from lrtune.user_trace import users_part
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lrtune.config import Config
     from lrtune.results import Finding, StepResult
     from lrtune.task import Task
@@ -58,7 +61,7 @@ def assert_initial_loss(
     from lrtune.api import check_init
 
     _ordered(low, high)
-    result = _passed(check_init(task, config), strict)
+    result = _passed(_called(check_init, task, config), strict)
     loss = result.summary["initial_loss"]
     if (low is not None and not loss >= low) or (high is not None and not loss <= high):
         raise AssertionError(f"check-init: the initial loss is {loss:.4g}, expected {_bounds(low, high)}")
@@ -81,7 +84,7 @@ def assert_overfits(task: Task, config: Config | None = None, *, strict: bool = 
     __tracebackhide__ = True
     from lrtune.api import overfit
 
-    return _passed(overfit(task, config), strict)
+    return _passed(_called(overfit, task, config), strict)
 
 
 def assert_learning_rate(
@@ -105,12 +108,13 @@ def assert_learning_rate(
     from lrtune.api import find_lr
 
     _ordered(low, high)
-    result = _passed(find_lr(task, config), strict)
+    result = _passed(_called(find_lr, task, config), strict)
     found = result.summary
     if not low <= found["suggestion"] <= high:
         interval = f"interval {found['low']:.2g} to {found['high']:.2g}, confidence {found['confidence']}"
         raise AssertionError(
-            f"find-lr: the suggested learning rate is {found['suggestion']:.3g} ({interval}), expected "
+            f"find-lr: with {_trained_with(task, config)} the suggested learning rate is "
+            f"{found['suggestion']:.3g} ({interval}), expected "
             f"{_bounds(low, high)}\n  Fix: find the change of model, data or optimizer that moved it; where it is "
             "meant, train with the new rate and move the bounds."
         )
@@ -143,9 +147,32 @@ def assert_check(
     from lrtune.api import check
     from lrtune.checking import BUDGET
 
-    return _passed(
-        check(task, config, budget=BUDGET if budget is None else budget, baseline=baseline), strict
-    )
+    seconds = BUDGET if budget is None else budget
+    return _passed(_called(check, task, config, budget=seconds, baseline=baseline), strict)
+
+
+def _called(step: Callable[..., StepResult], *arguments: Any, **keywords: Any) -> StepResult:
+    """Run a step; what the user's code raises is told from the user's first line on, without the way there."""
+    __tracebackhide__ = True
+    try:
+        return step(*arguments, **keywords)
+    except UserCodeError as error:
+        cause = error.__cause__
+        raise error.with_traceback(None) from (cause and cause.with_traceback(users_part(cause)))
+
+
+def _trained_with(task: Task, config: Config | None) -> str:
+    """Return in words what a learning rate depends on: the optimizer, and the batch size."""
+    from lrtune.config import Config
+    from lrtune.provenance import own_batches
+    from lrtune.reports.settings import optimizer_words
+
+    settings = config or Config()
+    optimizer = settings.optimizer.model_dump()
+    words = "the task's own optimizer" if task.optimizer is not None else optimizer_words(optimizer)
+    own = own_batches(task.train)
+    size = settings.batch_size if own is None else own["size"]
+    return f"{words} and " + (f"batches of {size}" if size else "the batches of the data")
 
 
 def _passed(result: StepResult, strict: bool) -> StepResult:

@@ -106,8 +106,10 @@ def test_losses_of_another_kind_are_not_compared() -> None:
         StepResult("report", [], {"best": None}),
         StepResult("overfit", [], dict.fromkeys(VALUES["overfit"])),
         StepResult("coarse-grid", [], {"best": None, "trials": []}),
+        StepResult("find-lr", [], dict.fromkeys(RATE), details={"skipped": "find-lr was not done"}),
+        StepResult("find-lr", [], dict.fromkeys(RATE)),
     ],
-    ids=["report", "skipped", "all diverged"],
+    ids=["report", "nothing found", "all diverged", "not done", "no sweep"],
 )
 def test_without_numbers_nothing_is_compared(nothing: StepResult) -> None:
     """A step that no baseline holds, or that found nothing, stays the very same."""

@@ -136,6 +136,27 @@ WRONG: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
         lambda one: one["steps"]["overfit"].update(spread="wide"),
         "steps.overfit.spread: expected a number, found 'wide'",
     ),
+    "a rate of 0": (
+        lambda one: one["steps"]["find-lr"].update(suggestion=0),
+        r"steps.find-lr.suggestion: expected a number above 0 \(from 1e-30\), found 0",
+    ),
+    "a negative spread": (
+        lambda one: one["steps"]["check-init"].update(spread=-0.5),
+        "steps.check-init.spread: expected a number of 0 or more, found -0.5",
+    ),
+    "a number beyond all": (
+        lambda one: one["steps"]["find-lr"].update(range_spread=1e300),
+        "range_spread: expected a number between -1e.30 and 1e.30, found 1e.300",
+    ),
+    "an integer beyond all": (
+        lambda one: one["steps"]["overfit"].update(steps=10**400),
+        "steps.overfit.steps: expected a number between .*, found a larger one",
+    ),
+    "not a number": (lambda one: one["steps"]["overfit"].update(steps=float("nan")), "found nan"),
+    "another kind": (
+        lambda one: one["steps"]["coarse-grid"].update(kind="test"),
+        "steps.coarse-grid.kind: expected validation or training, found 'test'",
+    ),
     "true": (lambda one: one["steps"]["overfit"].update(steps=True), "expected a number, found True"),
     "missing": (lambda one: one["steps"]["overfit"].pop("steps"), r"\(no 'steps'\)"),
     "unknown step": (lambda one: one["steps"].update(magic={}), "steps.magic: no step of a baseline"),
@@ -152,15 +173,46 @@ def test_a_baseline_of_something_else_is_refused(file: str, change: Any, message
     assert str(caught.value).endswith("write it anew with --update-baseline")
 
 
+OPTIONAL = [
+    (step, key, gone)
+    for step, keys in {
+        "check-init": ("standard_error", "expected_low", "expected_high", "spread"),
+        "overfit": ("spread",),
+        "find-lr": ("largest_stable", "diverged_at", "spread", "range_spread", "milliseconds_per_step", "spacing"),
+    }.items()
+    for key in keys
+    for gone in (True, False)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("step", "key", "gone"), OPTIONAL)
+def test_what_was_not_measured_is_not_needed(tmp_path: Path, step: str, key: str, gone: bool) -> None:
+    """A number that a baseline can do without may be missing or null, and the step is compared all the same."""
+    path = str(tmp_path / "b.json")
+    write_baseline(path, [results(), results()], blob_task(), CONFIG)  # two runs: with spreads
+
+    def change(content: dict[str, Any]) -> None:
+        assert key in content["steps"][step]
+        content["steps"][step][key] = None
+        if gone:
+            del content["steps"][step][key]
+
+    baseline = read_baseline(changed(path, change), blob_task(), CONFIG)
+    (now,) = [one for one in results() if one.step == step]
+    assert baseline.compared(now).details["baseline"]
+    assert baseline.compared(now).findings == []
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (None, "no such file; --update-baseline writes a first one"),
         (b"{", "is no JSON"),
         (b"\xff\xfe", "is no JSON"),
+        (b"[" * 100_000, "is no JSON"),
         (b"[]", r"is no baseline of lrtune \(a list\)"),
     ],
-    ids=["missing", "cut", "binary", "a list"],
+    ids=["missing", "cut", "binary", "nested", "a list"],
 )
 def test_a_file_that_is_no_baseline(tmp_path: Path, content: bytes | None, message: str) -> None:
     """What is no JSON object is told as such."""

@@ -89,9 +89,10 @@ def test_all_faults_of_a_file_are_told_at_once(written: Callable[[str], Path]) -
     assert sorted(lines[1:]) == sorted(
         [
             "  digits.yaml: task: missing; name the function that makes the task, such as 'model.py:make_task'",
-            "  digits.yaml: tsk: unknown key; did you mean 'task'? (known: task, args, seed, device, batch_size, "
-            "optimizer, run_dir, overfit, find_lr, coarse, refine, population)",
-            "  digits.yaml: coarse.epoch: unknown key; did you mean 'epochs'? (known: lr, weight_decay, epochs)",
+            "  digits.yaml: tsk: unknown key; did you mean 'task'? (known: task, args, seed, device, precision, "
+            "batch_size, optimizer, run_dir, overfit, find_lr, coarse, refine, population, storage, study, workers)",
+            "  digits.yaml: coarse.epoch: unknown key; did you mean 'epochs'? (known: lr, weight_decay, epochs, axes, "
+            "halving)",
             "  digits.yaml: coarse.lr[1]: must be a number, found 'x'",
             "  digits.yaml: refine.sampler: must be 'tpe', 'gp', 'qmc' or 'random', found 'tpo'",
         ]

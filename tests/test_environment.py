@@ -19,6 +19,12 @@ def test_versions_are_those_in_use() -> None:
     assert found["machine"]
 
 
+def test_a_command_is_kept_without_its_password() -> None:
+    """What is written into results and pages holds no password."""
+    command = environment("lrtune report out --set storage=postgresql://u:topsecret@h/d")["command"]
+    assert command == "lrtune report out --set storage=postgresql://u:***@h/d"
+
+
 def test_no_command_is_none() -> None:
     """From Python there is no command line."""
     assert environment()["command"] is None

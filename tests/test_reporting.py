@@ -61,3 +61,13 @@ def test_what_is_no_run_directory(tmp_path: Path) -> None:
     assert not is_run_dir(tmp_path)
     with pytest.raises(RunDirError, match=r"holds no result of lrtune \(check-init\.json, "):
         results_of(str(tmp_path))
+
+
+def test_no_password_is_written(run_dir: RunDir) -> None:
+    """The command line stands on the page and in the result without the password that it holds."""
+    report_run_dir(str(run_dir.path), "lrtune report out --set storage=postgresql://u:topsecret@h/d")
+    written = [
+        path.read_text() for path in run_dir.path.iterdir() if path.suffix in (".html", ".json", ".yaml")
+    ]
+    assert any("postgresql://u:***@h/d" in text for text in written)
+    assert not any("topsecret" in text for text in written)

@@ -234,3 +234,15 @@ def test_the_directory_is_made(tmp_path: Path) -> None:
 def test_a_curve_survives_its_csv(curve: Curve) -> None:
     """Writing and reading a curve gives the same numbers, to the last bit."""
     assert curve_from_csv(curve_to_csv(curve)) == curve
+
+
+def test_an_empty_directory_does_not_stay_behind(tmp_path: Path) -> None:
+    """What was made and never written to goes, with its parents; what was there or holds something stays."""
+    RunDir(tmp_path / "runs" / "one").remove_if_empty()
+    assert not (tmp_path / "runs").exists()
+    RunDir(tmp_path).remove_if_empty()
+    assert tmp_path.is_dir()
+    kept = RunDir(tmp_path / "runs" / "two")
+    kept.write("x.txt", "x")
+    kept.remove_if_empty()
+    assert (kept.path / "x.txt").is_file()

@@ -11,6 +11,7 @@ from programs import blob_task
 from torch import nn
 
 import lrtune
+from lrtune.reports.settings import optimizer_words
 from lrtune.testing import assert_check, assert_initial_loss, assert_learning_rate, assert_overfits
 
 if TYPE_CHECKING:
@@ -102,7 +103,9 @@ def test_bounds_of_the_learning_rate() -> None:
     with pytest.raises(AssertionError) as caught:
         assert_learning_rate(blob_task(), 1e-6, 1e-5, CONFIG)
     message = str(caught.value)
-    assert message.startswith("find-lr: the suggested learning rate is ")
+    optimizer = optimizer_words(CONFIG.optimizer.model_dump())
+    said = f"find-lr: with {optimizer} and batches of {CONFIG.batch_size} the suggested learning rate is "
+    assert message.startswith(said)
     assert "expected at least 1e-06 and at most 1e-05" in message
     assert "Fix: " in message
 

@@ -58,8 +58,9 @@ def initial_loss(before: Mapping[str, Any], now: Mapping[str, Any], fall: float)
         fall: How far the loss fell when the baseline learnt a few batches by heart: its scale where it is near 0.
     """
     was, found = before["initial_loss"], now["initial_loss"]
-    error = math.hypot(before["standard_error"] or 0.0, now["standard_error"] or 0.0)
-    noise = max(LOSS_ERRORS * error, LOSS_SHARE * max(abs(was), fall), SEEDS_MORE * before.get("spread", 0.0))
+    error = math.hypot(before.get("standard_error") or 0.0, now.get("standard_error") or 0.0)
+    seeds = SEEDS_MORE * _spread(before, 0.0)
+    noise = max(LOSS_ERRORS * error, LOSS_SHARE * max(abs(was), fall), seeds)
     allowed = f"{was - noise:.4g} to {was + noise:.4g}"
     moved = None
     if abs(found - was) > noise:
@@ -89,12 +90,13 @@ def overfit_steps(before: Mapping[str, Any], now: Mapping[str, Any]) -> Compared
         now: `steps`.
     """
     was, found = before["steps"], now["steps"]
-    most = max(STEPS_FACTOR * was, was + STEPS_MORE, was + SEEDS_MORE * before.get("spread", 0))
+    seeds = SEEDS_MORE * _spread(before, 0.0)
+    most = max(STEPS_FACTOR * was, was + STEPS_MORE, was + seeds)
     moved = None
     if found > most:
         message = f"It takes {found} steps to overfit a few batches, where the baseline took {was}."
         moved = finding("regression-overfit-steps", message, found, f"<= {most:.0f}")
-    elif was > max(STEPS_FACTOR * found, found + STEPS_MORE, found + SEEDS_MORE * before.get("spread", 0)):
+    elif was > max(STEPS_FACTOR * found, found + STEPS_MORE, found + seeds):
         message = f"It takes {found} steps to overfit a few batches, where the baseline took {was}."
         moved = finding("better-than-baseline", message, found, f"about {was}")
     return Compared(
@@ -115,8 +117,8 @@ def learning_rate(before: Mapping[str, Any], now: Mapping[str, Any]) -> Compared
     """
     was, found = before["suggestion"], now["suggestion"]
     all_moved = moved_together(before, now)
-    most = max(now["spacing"] ** RANGE_STEPS, before.get("range_spread", 1.0) ** SEEDS_MORE)
-    factor = max(RATE_FACTOR, before.get("spread", 1.0) ** SEEDS_MORE)
+    most = max(now["spacing"] ** RANGE_STEPS, _spread(before, 1.0, "range_spread") ** SEEDS_MORE)
+    factor = max(RATE_FACTOR, _spread(before, 1.0) ** SEEDS_MORE)
     alone = max(was / found, found / was)
     expected = f"{was / factor:.2g} to {was * factor:.2g}"
     moved = None
@@ -187,6 +189,12 @@ def time_per_step(before: float, now: float) -> Compared:
         f"<= {most:.3g} ms",
         moved,
     )
+
+
+def _spread(before: Mapping[str, Any], alike: float, key: str = "spread") -> float:
+    """Return how far the baseline's seeds lay apart; `alike`, which is not at all, where that was not measured."""
+    known = before.get(key)
+    return alike if known is None else float(known)
 
 
 def _number(value: float) -> str:

@@ -36,7 +36,8 @@ def nonfinite_target(seen: NotFinite) -> Finding | None:
 def _nonfinite(code: str, what: str, seen: NotFinite) -> Finding | None:
     if seen.values == 0:
         return None
-    message = f"{seen.examples} of {seen.of_examples} {what} hold NaN or infinity ({seen.values} values)."
+    values = f"{seen.values} value{'' if seen.values == 1 else 's'}"
+    message = f"{seen.examples} of {seen.of_examples} {what} hold NaN or infinity ({values})."
     return finding(code, message, seen.values, "0")
 
 

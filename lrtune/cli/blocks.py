@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+
+INDENT = (0, 0, 0, 2)  # of all that stands below a step's headline
+
+
+def terminal_width() -> int:
+    """Return how many columns a block may take: those of the terminal (80 where there is none) without the indent."""
+    return Console().width - INDENT[-1]
 
 
 def number(value: Any, digits: int = 4) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrtune.errors import LrtuneError, UserCodeError
+from lrtune.user_trace import users_part
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,9 +17,6 @@ FAILED = 1
 USAGE = 2
 CRASHED = 3
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
-
-_INSTALLED = ("site-packages", "dist-packages")
-_PACKAGE = str(Path(__file__).resolve().parents[1]) + os.sep
 
 
 def guarded(work: Callable[[], int], debug: bool, resumes: bool = False) -> int:
@@ -69,19 +65,7 @@ def _print_users_traceback(error: UserCodeError, debug: bool) -> None:
     if debug or cause is None:
         traceback.print_exc()
         return
-    trace = cause.__traceback__
-    # What comes before the user's first line is how lrtune and torch came to call it: of no use to the user.
-    while trace is not None and not _is_users(trace.tb_frame.f_code.co_filename):
-        trace = trace.tb_next
-    # A syntax error names the user's line itself, without a frame of theirs.
-    rest = None if isinstance(cause, SyntaxError) else cause.__traceback__
-    traceback.print_exception(type(cause), cause, trace or rest)
-
-
-def _is_users(file: str) -> bool:
-    if file.startswith((_PACKAGE, "<frozen ")):  # importlib's frames are frozen
-        return False
-    return not any(f"{os.sep}{name}{os.sep}" in file for name in _INSTALLED)
+    traceback.print_exception(type(cause), cause, users_part(cause))
 
 
 def _say(text: str) -> None:

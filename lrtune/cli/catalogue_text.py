@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
-from lrtune.cli.text import COLOURS, INDENT, printed
+from lrtune.cli.blocks import INDENT
+from lrtune.cli.text import COLOURS, printed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lrtune.checks.catalogue import Entry
+
+_CODES = 27  # columns of the terminal for a code
 
 
 def print_catalogue(entries: Mapping[str, Entry]) -> None:
@@ -24,7 +28,11 @@ def print_catalogue(entries: Mapping[str, Entry]) -> None:
                 step = entry.step
                 console.print(Text(step, style="bold"))
             colour = COLOURS[entry.severity]
-            console.print(Text.assemble("  ", (f"{entry.code:<28}", colour), entry.title))
+            row = Table.grid(padding=(0, 1))  # a title that is long goes on below itself
+            row.add_column(width=_CODES, no_wrap=True)
+            row.add_column()
+            row.add_row(Text(entry.code, style=colour), Text(entry.title))
+            console.print(Padding(row, INDENT, expand=False))
         console.print(Text("\nlrtune explain CODE tells what one means and how to fix it.", style="dim"))
 
 

@@ -30,7 +30,10 @@ def command(
         bool, typer.Option("--keep-going", help="Do not stop at a step that fails.")
     ] = False,
 ) -> int:
-    """Steps 1 to 3 anew, for a pipeline: within a time, against a baseline."""
+    """Steps 1 to 3 anew, as a gate of a pipeline.
+
+    Within a time (--budget), and against a baseline where one is given. Nothing is kept unless --run-dir is given.
+    """
     check_options(baseline, update_baseline)
 
     def work(on_step: Callable[[StepResult], None]) -> StepResult:
@@ -38,6 +41,8 @@ def command(
 
         opened = open_task(config, common)
         opened = replace(opened, config=repeatable(opened.config))
+        if not _keeps(common):  # results of another kind than those that the run directory is for
+            opened = replace(opened, config=opened.config.updated(run_dir=None))
         result = checked(
             opened.task,
             opened.config,
@@ -49,7 +54,13 @@ def command(
             folder=opened.folder,
             command=opened.command,
         )
-        update(result, baseline, update_baseline, opened)
+        update(result, baseline, update_baseline, opened, common.quiet)
         return result
 
     return walk(work, common)
+
+
+def _keeps(common: Common) -> bool:
+    """Whether the command line itself names a run directory; that of the config belongs to `run`."""
+    named = (override.partition("=")[0].strip() for override in common.overrides)
+    return common.run_dir is not None or "run_dir" in named

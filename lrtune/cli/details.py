@@ -65,6 +65,12 @@ def _rules(result: StepResult) -> list[Any]:
     return [Text("\nwhat other tools' rules read from the same sweeps", style="bold"), table]
 
 
+def executions(result: StepResult) -> list[Any]:
+    """Return how members were trained in a step, and why so; nothing for a result that does not know."""
+    told = result.details.get("executions") or []
+    return [Text("\nhow members were trained", style="bold"), *map(Text, told)] if told else []
+
+
 # A step that has more to tell: one function above, one line here.
 DETAILS: Mapping[str, Callable[[StepResult], list[Any]]] = {
     "check-init": _check_init,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
-from lrtune.cli.clock import waited
+from lrtune.cli.clock import loading, waited
 from lrtune.cli.progress import Terminal
-from lrtune.storage import without_password
+from lrtune.storage import shown_command
 
 if TYPE_CHECKING:
     from lrtune.cli.options import Common
@@ -27,9 +26,9 @@ _NEXT = {
 def print_hints(result: StepResult, common: Common) -> None:
     """Say on stderr what is not part of the result."""
     terminal = Terminal()
-    seconds = waited()
-    loading = 0.0 if result.reused else max(seconds - result.seconds, 0.0)
-    terminal.note(f"{seconds:.1f} s in all, {loading:.1f} s of it loading")
+    loaded = loading()
+    of_it = "" if loaded is None else f", {loaded:.1f} s of it loading"
+    terminal.note(f"{waited():.1f} s in all{of_it}")
     command = next_command(result, common)
     if command:
         terminal.note(f"next: {command}")
@@ -42,4 +41,4 @@ def next_command(result: StepResult, common: Common) -> str:
     kept = [part for override in common.overrides for part in ("--set", override)]
     given = (("--device", common.device), ("--seed", common.seed), ("--run-dir", common.run_dir))
     kept += [part for option, value in given if value is not None for part in (option, str(value))]
-    return without_password(shlex.join(["lrtune", *_NEXT[result.step], common.argument, *kept]))
+    return shown_command(["lrtune", *_NEXT[result.step], common.argument, *kept])

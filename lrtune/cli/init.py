@@ -21,7 +21,8 @@ def command(
     target = Path(folder)
     taken = [str(target / name) for name in _STARTER if (target / name).exists()]
     if taken and not force:
-        raise UsageError(f"init: {', '.join(taken)} exists already; --force overwrites")
+        exist = "exist" if len(taken) > 1 else "exists"
+        raise UsageError(f"init: {' and '.join(taken)} {exist} already; --force overwrites")
     try:
         target.mkdir(parents=True, exist_ok=True)
         for name in _STARTER:

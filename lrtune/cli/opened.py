@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrtune.errors import ConfigError
+from lrtune.storage import shown_command, storage_from_environment
 
 if TYPE_CHECKING:
     from lrtune.baseline import Baseline
@@ -77,6 +77,7 @@ def open_task(config_argument: str, common: Common) -> Opened:
     """
     config, folder = read_config(config_argument, common)
     # Torch is imported here: a wrong config has been answered by now.
+    from lrtune.cli.clock import work_begins
     from lrtune.cli.progress import Terminal
     from lrtune.random_state import seeded
     from lrtune.task_file import load_task
@@ -84,39 +85,40 @@ def open_task(config_argument: str, common: Common) -> Opened:
     assert config.task is not None
     with seeded(config.seed):  # data that the task draws or splits at random are the same in every run
         task = load_task(config.task, config.args, folder)
-    command = shlex.join(["lrtune", *sys.argv[1:]])
+    work_begins()
+    command = shown_command(["lrtune", *sys.argv[1:]])
     return Opened(task, config, folder, Terminal(common.quiet), command)
 
 
 def read_config(config_argument: str, common: Common) -> tuple[Config, str | None]:
     """Return the settings, and the folder that the task's path starts from (None: the working directory).
 
+    Where they name no storage, the environment variable does.
+
     Raises:
         ConfigError: If there is no such file, or it has faults.
     """
     from lrtune.config_file import config_from_overrides, load_config
 
-    overrides = [*common.overrides, *_given(common)]
+    overrides, options = common.overrides, _given(common)
     path = Path(config_argument)
     if path.is_file() and path.suffix != ".py":
-        config, folder = load_config(path, overrides), str(path.parent)
+        config, folder = load_config(path, overrides, options), str(path.parent)
         default = path.stem
     elif ":" in config_argument and path.suffix not in _YAML:
-        config, folder = config_from_overrides(overrides, task=config_argument), None
+        config, folder = config_from_overrides(overrides, options, task=config_argument), None
         default = _name_of(config_argument)
     else:
         raise ConfigError(_not_found(config_argument, path))
-    return (config if config.run_dir else config.updated(run_dir=str(_RUNS / default))), folder
+    config = config if config.run_dir else config.updated(run_dir=str(_RUNS / default))
+    named = None if config.storage else storage_from_environment()
+    return (config.updated(storage=named) if named else config), folder
 
 
-def _given(common: Common) -> list[str]:
+def _given(common: Common) -> dict[str, str | int]:
+    """Return the keys of the configuration that have an option of their own, where it is given."""
     given = {"device": common.device, "seed": common.seed, "run_dir": common.run_dir}
-    # Quoted: YAML would read a directory named 2024 as a number.
-    return [f"{key}={_quoted(value)}" for key, value in given.items() if value is not None]
-
-
-def _quoted(value: str | int) -> str:
-    return str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def _name_of(task: str) -> str:

@@ -22,6 +22,9 @@ ConfigArgument = Annotated[
     ),
 ]
 
+SaveBestOption = Annotated[
+    bool, typer.Option("--save-best", help="Write the best trial's weights: best.safetensors.")
+]
 
 FORMATS = ("text", "json", "junit", "github")  # what every step can be written as, see `lrtune.cli.formats`
 FOLDERS = ("png", "svg")  # forms of a report that are a folder of files
@@ -45,7 +48,7 @@ class Common:
         bool, typer.Option("--json", help="Short for --format json: one object on stdout.")
     ] = False
     output_format: Annotated[
-        str | None, typer.Option("--format", metavar="FORMAT", help="text, json, junit or github.")
+        str | None, typer.Option("--format", metavar="FORMAT")  # its help: the formats of each command
     ] = None
     output: Annotated[
         str | None,
@@ -132,13 +135,17 @@ def as_typer_command(
     takes_common = hints.get("common") is Common
     own = [one.replace(annotation=hints[name]) for name, one in parameters.items() if name != "common"]
     run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [one.replace(kind=one.KEYWORD_ONLY) for one in own] + (_common_parameters() if takes_common else [])
+        [one.replace(kind=one.KEYWORD_ONLY) for one in own]
+        + (_common_parameters(formats) if takes_common else [])
     )
     return run
 
 
-def _common_parameters() -> list[inspect.Parameter]:
+def _common_parameters(formats: Sequence[str]) -> list[inspect.Parameter]:
     hints = get_type_hints(Common, include_extras=True)
+    *others, last = (*FORMATS, *formats)
+    listed = f"{', '.join(others)} or {last}."
+    hints["output_format"] = Annotated[str | None, typer.Option("--format", metavar="FORMAT", help=listed)]
     defaults = Common()
     return [
         inspect.Parameter(

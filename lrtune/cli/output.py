@@ -67,7 +67,7 @@ def finish(result: StepResult, common: Common) -> int:
         UsageError: If a file can no longer be written.
     """
     if common.output is not None:
-        _write(rendered(result, common), result, common)
+        write_output(rendered(result, common), f"the result of {result.step}", common)
     elif not common.only_text:
         sys.stdout.write(rendered(result, common))
         sys.stdout.flush()
@@ -85,7 +85,17 @@ def exit_code(result: StepResult, strict: bool) -> int:
     return FAILED if result.verdict == "fail" or (strict and result.verdict == "warn") else PASSED
 
 
-def _write(text: str, result: StepResult, common: Common) -> None:
+def write_output(text: str, what: str, common: Common) -> None:
+    """Write a text to the file of `--output`, and say so on stderr.
+
+    Args:
+        text: Of the whole file.
+        what: It is.
+        common: The options.
+
+    Raises:
+        UsageError: If the file can no longer be written.
+    """
     from lrtune.cli.progress import Terminal
 
     assert common.output is not None
@@ -93,7 +103,7 @@ def _write(text: str, result: StepResult, common: Common) -> None:
         write_atomically(Path(common.output), text.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise UsageError(f"--output: cannot write {common.output}: {error.strerror or error}") from error
-    Terminal(common.quiet).note(f"wrote the result of {result.step} to {common.output} ({common.form})")
+    Terminal(common.quiet).note(f"wrote {what} to {common.output} ({common.form})")
 
 
 @contextmanager

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrtune.cli.options import FOLDERS
-from lrtune.cli.output import exit_code, tell_step
+from lrtune.cli.output import exit_code
 from lrtune.cli.plot_file import write_chart
 from lrtune.cli.progress import Terminal
 from lrtune.errors import UsageError
@@ -40,8 +39,8 @@ def check_folder(name: str) -> None:
 def write_form(result: StepResult, common: Common) -> int:
     """Write a report in one of `FORMS`; return the exit code.
 
-    Markdown goes to stdout unless `--output` names a file. The page and the pictures are files in any case, so that
-    stdout has the text for a person.
+    Markdown goes to stdout unless `--output` names a file. The page and the pictures are files in any case, and what
+    is said is where they are.
 
     Args:
         result: Of the report.
@@ -59,8 +58,11 @@ def write_form(result: StepResult, common: Common) -> int:
         sys.stdout.flush()
     else:
         Terminal(common.quiet).note(_files(material, result.run_dir, common))
-        spoken = replace(common, output_format=None) if common.output is None else common
-        tell_step(result, spoken, sys.stdout)
+    return written(result, common)
+
+
+def written(result: StepResult, common: Common) -> int:
+    """Write the chart where one is asked for, when all else is written and said; return the exit code."""
     if common.plot is not None:
         write_chart(result, common.plot, common.quiet)
     return exit_code(result, common.strict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import time
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +14,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from lrtune.cli.blocks import INDENT
 from lrtune.cli.boundary import PASSED
-from lrtune.cli.text import INDENT, printed
+from lrtune.cli.output import write_output
+from lrtune.cli.text import printed
 from lrtune.errors import RunDirError, UsageError
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ def compare(a: str, b: str, common: Common, tensorboard: str | None) -> int:
         UsageError: If the options ask for what a comparison has not.
     """
     _check(a, b, common, tensorboard)
+    started = time.perf_counter()
     from lrtune.reporting import results_of
     from lrtune.reports.compare import Run
     from lrtune.reports.compare import compare as compared
@@ -46,9 +50,10 @@ def compare(a: str, b: str, common: Common, tensorboard: str | None) -> int:
     if common.form == "text" and common.output is None:
         print_comparison(comparison)
         return PASSED
-    text = _text(comparison, runs, common.form)
+    seconds = time.perf_counter() - started
+    text = _text(comparison, runs, common.form, seconds)
     if common.output is not None:
-        _write(text, common)
+        write_output(text, "the comparison", common)
     else:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -88,9 +93,9 @@ def _names(a: str, b: str) -> list[str]:
     return [a, b] if a != b else [a, f"{b} (the same)"]
 
 
-def _text(comparison: Comparison, runs: list[Run], form: str) -> str:
+def _text(comparison: Comparison, runs: list[Run], form: str, seconds: float) -> str:
     if form == "json":
-        return json.dumps(comparison.to_dict(), indent=2, allow_nan=False) + "\n"
+        return json.dumps(comparison.to_dict(seconds), indent=2, allow_nan=False) + "\n"
     from lrtune.reports.compare_forms import compared_html, compared_markdown
 
     if form == "html":
@@ -100,18 +105,6 @@ def _text(comparison: Comparison, runs: list[Run], form: str) -> str:
     with redirect_stdout(io.StringIO()) as written:
         print_comparison(comparison)
     return written.getvalue()
-
-
-def _write(text: str, common: Common) -> None:
-    from lrtune.atomic_file import write_atomically
-    from lrtune.cli.progress import Terminal
-
-    assert common.output is not None
-    try:
-        write_atomically(Path(common.output), text.encode("utf-8", "backslashreplace"))
-    except OSError as error:
-        raise UsageError(f"--output: cannot write {common.output}: {error.strerror or error}") from error
-    Terminal(common.quiet).note(f"wrote the comparison to {common.output} ({common.form})")
 
 
 def print_comparison(comparison: Comparison) -> None:

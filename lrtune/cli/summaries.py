@@ -8,20 +8,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from rich.text import Text
-
-from lrtune.cli.blocks import columns, number, pairs, rate
+from lrtune.cli.blocks import number, pairs, rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from lrtune.results import StepResult
 
-_SHOWN_TRIALS = 10
-_TRIAL_KEYS = (  # what every row has; anything else is a further axis of the grid
-    *("lr", "weight_decay", "val_loss", "train_loss", "metrics", "steps", "state", "seed", "curve"),
-    *("error", "tries"),
-)
 _RATES = (("stable up to", "largest_stable"), ("diverges at", "diverged_at"))
 
 
@@ -83,38 +76,16 @@ def _find_lr(result: StepResult) -> list[Any]:
 
 
 def _grid(result: StepResult) -> list[Any]:
-    trials = result.summary["trials"]
-    if not trials:
-        return []
-    metrics = list(dict.fromkeys(name for trial in trials for name in trial["metrics"]))[:3]
-    axes = list(dict.fromkeys(key for trial in trials for key in trial if key not in _TRIAL_KEYS))
-    metrics = metrics[: max(3 - len(axes), 0)]  # a terminal has 80 columns; the report shows all
-    rows = []
-    shown = trials[:_SHOWN_TRIALS]
-    chosen = [
-        trial for trial in trials[_SHOWN_TRIALS:] if trial == result.summary["best"]
-    ]  # not the lowest loss
-    for trial in [*shown, *chosen]:
-        losses = (number(trial["val_loss"]), number(trial["train_loss"]))
-        measured = (number(trial["metrics"].get(name)) for name in metrics)
-        best = "best" if trial == result.summary["best"] else ""
-        state = " ".join(
-            part for part in (best, "" if trial["state"] == "complete" else trial["state"]) if part
-        )
-        varied = (_value(trial.get(axis)) for axis in axes)
-        settings = (number(trial["lr"], 3), number(trial["weight_decay"], 3), *varied)
-        rows.append([*settings, *losses, *measured, state])
-    names = [axis.rpartition(".")[2].replace("_", " ") for axis in axes]
-    table = columns(
-        ("lr", "weight decay", *names, "val loss", "train loss", *metrics, "state"), rows, left=("state",)
-    )
-    more = len(trials) - len(shown) - len(chosen)
-    return [table, Text(f"and {more} more, see the report", style="dim")] if more > 0 else [table]
+    from lrtune.cli.trial_table import trial_blocks
+
+    return trial_blocks(result.summary["trials"], result.summary["best"])
 
 
-def _value(value: Any) -> str:
-    """A value of a further axis: a number, or whatever a task or an optimizer takes."""
-    return number(value, 3) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+def _refined(result: StepResult) -> list[Any]:
+    from lrtune.cli.refined import search_facts
+
+    facts = search_facts(result)
+    return [*_grid(result), *([pairs(*facts)] if facts else [])]
 
 
 def _report(result: StepResult) -> list[Any]:
@@ -152,6 +123,6 @@ SUMMARIES: Mapping[str, Callable[[StepResult], list[Any]]] = {
     "overfit": _overfit,
     "find-lr": _find_lr,
     "coarse-grid": _grid,
-    "refine-grid": _grid,
+    "refine-grid": _refined,
     "report": _report,
 }

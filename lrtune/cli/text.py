@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from lrtune.cli.blocks import columns
-from lrtune.cli.details import DETAILS
+from lrtune.cli.blocks import INDENT, columns
+from lrtune.cli.details import DETAILS, executions
 from lrtune.cli.summaries import SUMMARIES
 from lrtune.reports.answers import answer
 
@@ -35,7 +35,6 @@ COLOURS = {
     "warning": "yellow",
     "info": "cyan",
 }
-INDENT = (0, 0, 0, 2)
 _FILLING = re.compile(r" +(?=(\x1b\[[0-9;]*m)*$)", re.MULTILINE)  # before the codes that end a colour
 
 
@@ -52,7 +51,7 @@ def print_text(result: StepResult, quiet: bool, verbose: bool = False) -> None:
         if quiet or result.step not in SUMMARIES:
             return
         details = DETAILS.get(result.step) if verbose else None
-        more = details(result) if details else []
+        more = [*(details(result) if details else []), *(executions(result) if verbose else [])]
         for line in [*SUMMARIES[result.step](result), *more]:
             console.print(Padding(line, INDENT, expand=False))
         if compared := result.details.get("baseline"):

@@ -28,6 +28,8 @@ def command(
     ] = 300.0,
 ) -> int:
     """Join steps 4 and 5 of another process that shares its storage; needs storage: in CONFIG, or OPTUNA_STORAGE."""
+    if common.plot is not None:
+        raise UsageError("worker: --plot: a worker has no chart; lrtune grid, which leads, draws one")
     return show(lambda: _work(config, common, wait), common)
 
 

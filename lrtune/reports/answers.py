@@ -28,9 +28,9 @@ def answer(result: StepResult) -> str:
 def _initial_loss(found: Mapping[str, Any]) -> str:
     if found.get("initial_loss") is None:
         return ""
-    bounds = [found[key] for key in ("expected_low", "expected_high") if found.get(key) is not None]
-    expected = " to ".join(dict.fromkeys(f"{bound:.3g}" for bound in bounds))
-    return f"initial loss {found['initial_loss']:.4g}" + (f", expected {expected}" if expected else "")
+    bounds = {"from": found.get("accepted_low"), "up to": found.get("accepted_high")}
+    accepted = " ".join(f"{word} {bound:.4g}" for word, bound in bounds.items() if bound is not None)
+    return f"initial loss {found['initial_loss']:.4g}" + (f", accepted {accepted}" if accepted else "")
 
 
 def _overfit(found: Mapping[str, Any]) -> str:

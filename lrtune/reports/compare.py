@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lrtune.charts.numbers import number
 from lrtune.reports.content import Content, content, in_order
-from lrtune.results import SCHEMA, STEPS, jsonable
+from lrtune.results import SCHEMA, STEPS, VERDICTS, jsonable
 from lrtune.version import __version__
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # Of what a result was made from: digests, which tell only whether something changed, in words.
 _DIGESTS = {"source": "the task's source", "optimizer_source": "the optimizer's source"}
+STATES = ("appeared", "vanished", "stayed")  # of a finding from the first run to the second
 _NO_NUMBERS = ("best", "trials", "html")
 
 
@@ -117,19 +118,31 @@ class Comparison:
         """The findings that only one of the runs has."""
         return [change for change in self.findings if change.state != "stayed"]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON object that `lrtune report A B --json` prints."""
+    def to_dict(self, seconds: float = 0.0) -> dict[str, Any]:
+        """Return the JSON object that `lrtune report A B --json` prints.
+
+        It has the keys of every result: a comparison passes whatever the two runs hold, has no findings of its own and
+        is kept in no run directory.
+
+        Args:
+            seconds: Wall-clock time that it took.
+        """
         numbers = [{"step": step, **asdict(change)} for step, change in self.numbers]
         found: dict[str, Any] = {
             "schema": SCHEMA,
             "lrtune": __version__,
             "step": "compare",
+            "verdict": VERDICTS["info"],
+            "seconds": round(seconds, 3),
+            "run_dir": None,
+            "findings": [],
+            "summary": {state: sum(one.state == state for one in self.findings) for state in STATES},
             "a": self.a,
             "b": self.b,
             "settings": [asdict(change) for change in self.settings],
             "verdicts": [{"step": one.name, "a": one.a, "b": one.b} for one in self.verdicts],
-            "findings": [asdict(change) for change in self.findings],
-            "summary": numbers,
+            "compared": [asdict(change) for change in self.findings],
+            "numbers": numbers,
             "best": {"a": self.best[0], "b": self.best[1]},
         }
         return {key: jsonable(value) for key, value in found.items()}
@@ -225,8 +238,7 @@ def _findings(a: Mapping[str, StepResult], b: Mapping[str, StepResult]) -> list[
             severity = (new or old).severity  # type: ignore[union-attr]
             said = old.message if old else None, new.message if new else None
             changes.append(FindingChange(step, key[0], severity, state, *said))
-    order = ("appeared", "vanished", "stayed")
-    return sorted(changes, key=lambda change: order.index(change.state))
+    return sorted(changes, key=lambda change: STATES.index(change.state))
 
 
 def _by_code(result: StepResult | None) -> dict[tuple[str, int], Finding]:

@@ -10,7 +10,14 @@ from lrtune.charts.numbers import finite, number
 from lrtune.charts.trials import COMPLETE
 from lrtune.reports.asides import Aside, asides
 from lrtune.reports.obtained import obtained_facts, obtained_table
-from lrtune.reports.settings import optimizer_of, optimizer_words, other_axes, suggested_words, trained_with
+from lrtune.reports.settings import (
+    axis_places,
+    optimizer_of,
+    optimizer_words,
+    other_axes,
+    suggested_words,
+    trained_with,
+)
 from lrtune.reports.tables import Table, facts, table
 from lrtune.results import STEPS
 
@@ -95,6 +102,7 @@ class Content:
     Attributes:
         sections: All six steps, in order.
         best: The best trial, None if nothing was trained to an end.
+        places: Where in the configuration the values of the grid's further axes stand, by name.
         settings: First line of the answer: the settings found.
         reaches: Second line: what they reach.
         state: Third line: whether anything is wrong.
@@ -106,6 +114,7 @@ class Content:
 
     sections: list[Section]
     best: dict[str, Any] | None
+    places: dict[str, str]
     settings: str
     reaches: str
     state: str
@@ -126,6 +135,7 @@ def content(results: Mapping[str, StepResult], context: Mapping[str, Any]) -> Co
     return Content(
         sections=sections,
         best=best,
+        places=axis_places(known),
         settings=_settings(best, known, optimizer_of(context)),
         reaches=_reaches(best),
         state=_state(sections),
@@ -172,11 +182,14 @@ def _settings(
     if not best:
         sweep = results.get("find-lr")
         return suggested_words(sweep.summary.get("suggestion") if sweep else None)
+    places = axis_places(results)
+    others = other_axes(optimizer, best, places)
+    named = {**others.pop("args", {}), **others}
     words = [
         f"learning rate {number(best.get('lr'))}",
         f"weight decay {number(best.get('weight_decay'))}",
-        optimizer_words(trained_with(optimizer, best)),
-        *(f"{axis.replace('_', ' ')} {number(value)}" for axis, value in other_axes(best).items()),
+        optimizer_words(trained_with(optimizer, best, places)),
+        *(f"{name.replace('_', ' ')} {number(value)}" for name, value in named.items()),
     ]
     return ", ".join(filter(None, words))
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from lrtune.reports import html
-from lrtune.reports.settings import other_axes, trained_with
+from lrtune.reports.settings import axis_places, other_axes, trained_with
 from lrtune.results import jsonable
 from lrtune.version import __version__
 
@@ -59,17 +60,14 @@ def best_yaml(best: Mapping[str, Any], results: Mapping[str, StepResult], contex
         context: Holds `optimizer`, `batch_size`, `own_optimizer` and `task`.
     """
     grid = next(step for step in ("refine-grid", "coarse-grid") if _holds(results.get(step), best))
-    optimizer = (
-        {}
-        if context.get("own_optimizer")
-        else {"optimizer": trained_with(context.get("optimizer") or {}, best)}
-    )
+    named, places = context.get("optimizer") or {}, axis_places(results)
+    optimizer = {} if context.get("own_optimizer") else {"optimizer": trained_with(named, best, places)}
     values = {
         "learning_rate": best["lr"],
         "weight_decay": best["weight_decay"],
         **optimizer,
-        "batch_size": context.get("batch_size"),
-        **other_axes(best),
+        **_batch_size(context),
+        **other_axes(named, best, places),
         "epochs": results[grid].details.get("epochs"),
         "seed": best["seed"],
         "val_loss": best["val_loss"],
@@ -78,7 +76,18 @@ def best_yaml(best: Mapping[str, Any], results: Mapping[str, StepResult], contex
     }
     unfinished = ", which was not finished" if grid in (context.get("unfinished") or ()) else ""
     head = f"# Found by lrtune {__version__} ({grid}{unfinished}) for {context.get('task')}\n"
-    return head + yaml.safe_dump(jsonable(values), sort_keys=False)
+    text = yaml.safe_dump(jsonable(values), sort_keys=False)
+    if context.get("batches"):
+        text = re.sub(r"^batch_size: .*$", r"\g<0>  # the DataLoader's own", text, flags=re.MULTILINE)
+    return head + text
+
+
+def _batch_size(context: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the size of the training batches; nothing where the data bring batches of a size that is not known."""
+    batches = context.get("batches")
+    if batches is None:
+        return {"batch_size": context.get("batch_size")}
+    return {"batch_size": batches["size"]} if batches.get("size") else {}
 
 
 def _holds(result: StepResult | None, best: Mapping[str, Any]) -> bool:

@@ -141,7 +141,8 @@ def _copies(said: Content, context: Mapping[str, Any]) -> list[tuple[str, str]]:
     if not said.best:
         return []
     optimizer = optimizer_of(context)
-    return [("YAML", yaml_lines(said.best, optimizer)), ("PyTorch", torch_line(said.best, optimizer))]
+    forms = (("YAML", yaml_lines), ("PyTorch", torch_line))
+    return [(name, lines(said.best, optimizer, said.places)) for name, lines in forms]
 
 
 @cache

@@ -1,8 +1,8 @@
 """A result as JUnit XML, which every continuous integration shows: a suite a run, a case a step and a code.
 
 The dialect is the one that Jenkins' xUnit plugin publishes as a schema (junit-10.xsd), without what Ant's lacks but a
-case's `system-out`. A code that a step found nothing of is a case that passed; where the step failed, one that was
-skipped, since it may not have been looked at.
+case's `system-out`. A code that a step found nothing of is a case that passed; where the step failed, or did not come
+to look for it, one that was skipped.
 """
 
 from __future__ import annotations
@@ -97,9 +97,18 @@ def _cases(step: StepResult, strict: bool) -> Iterator[ET.Element]:
         return
     found = {finding.code: [f for f in step.findings if f.code == finding.code] for finding in step.findings}
     compared = [one["code"] for one in step.details.get("baseline") or ()]
+    unseen = _unseen(step)
     own = [entry.code for entry in catalogue().values() if entry.step == step.step]
-    for code in dict.fromkeys([*own, *compared, *found]):
-        yield _code_case(step, code, found.get(code, []), strict)
+    for code in dict.fromkeys([*own, *compared, *found, *unseen]):
+        yield _code_case(step, code, found.get(code, []), strict, unseen.get(code))
+
+
+def _unseen(step: StepResult) -> dict[str, str]:
+    """Return the codes that a step has not, or not everywhere, looked for, each with the reason."""
+    parts = [one for one in step.details.get("examined") or () if one.get("unseen")]
+    return {
+        code: f"not examined: {one['name']} ({one['skipped']})" for one in parts for code in one["unseen"]
+    }
 
 
 def _step_case(step: StepResult, failing: Sequence[Finding]) -> ET.Element:
@@ -114,7 +123,9 @@ def _step_case(step: StepResult, failing: Sequence[Finding]) -> ET.Element:
     return case
 
 
-def _code_case(step: StepResult, code: str, findings: Sequence[Finding], strict: bool) -> ET.Element:
+def _code_case(
+    step: StepResult, code: str, findings: Sequence[Finding], strict: bool, unseen: str | None
+) -> ET.Element:
     case = _case(step.step, code, 0.0)
     text = "\n\n".join(map(_told, findings))
     failing = [found for found in findings if found.severity in _FAILING[strict]]
@@ -125,6 +136,8 @@ def _code_case(step: StepResult, code: str, findings: Sequence[Finding], strict:
     elif step.verdict == "fail":
         why = f"{step.step} failed, and may have ended before it looked for this"
         ET.SubElement(case, "skipped", message=why)
+    elif unseen:
+        ET.SubElement(case, "skipped", message=legal(unseen))
     return case
 
 

@@ -72,8 +72,8 @@ def _copies(said: Content, context: Mapping[str, Any]) -> list[str]:
         return []
     optimizer = optimizer_of(context)
     return [
-        fenced(yaml_lines(said.best, optimizer), "yaml"),
-        fenced(torch_line(said.best, optimizer), "python"),
+        fenced(yaml_lines(said.best, optimizer, said.places), "yaml"),
+        fenced(torch_line(said.best, optimizer, said.places), "python"),
     ]
 
 

@@ -11,6 +11,8 @@ from lrtune.reports.tables import further_axes
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from lrtune.results import StepResult
+
 # torch.optim's classes (torch 2.13) by their name in lower case; the report must not import torch to know them.
 _CLASSES = (
     *("ASGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "LBFGS", "Muon", "NAdam"),
@@ -45,29 +47,35 @@ def optimizer_of(context: Mapping[str, Any]) -> dict[str, Any]:
     return dict(context.get("optimizer") or {})
 
 
-def yaml_lines(trial: Mapping[str, Any], optimizer: Mapping[str, Any]) -> str:
-    """Return the settings as lines of YAML."""
-    optimizer = trained_with(optimizer, trial)
+def yaml_lines(trial: Mapping[str, Any], optimizer: Mapping[str, Any], places: Mapping[str, str]) -> str:
+    """Return the settings as lines of YAML; arguments as for `trained_with`."""
+    others = other_axes(optimizer, trial, places)
+    optimizer = trained_with(optimizer, trial, places)
     lines = [f"learning_rate: {exact(trial.get('lr'))}"]
     if trial.get("weight_decay") is not None:
         lines.append(f"weight_decay: {exact(trial['weight_decay'])}")
     if optimizer.get("name") and optimizer["name"] != _TASKS_OWN:
         items = {"name": optimizer["name"], **_keywords(optimizer)}
-        inside = ", ".join(f"{key}: {_yaml(value)}" for key, value in items.items())
-        lines.append(f"optimizer: {{{inside}}}")
-    lines += [f"{axis}: {_yaml(value)}" for axis, value in other_axes(trial).items()]
+        lines.append(f"optimizer: {_yaml(items)}")
+    lines += [f"{key}: {_yaml(value)}" for key, value in others.items()]
     return "\n".join(lines)
 
 
-def torch_line(trial: Mapping[str, Any], optimizer: Mapping[str, Any]) -> str:
-    """Return the line of PyTorch that builds the optimizer; an own one is called as lrtune calls it."""
-    optimizer = trained_with(optimizer, trial)
+def torch_line(trial: Mapping[str, Any], optimizer: Mapping[str, Any], places: Mapping[str, str]) -> str:
+    """Return the line of PyTorch that builds the optimizer; an own one is called as lrtune calls it.
+
+    Arguments as for `trained_with`.
+    """
+    optimizer = trained_with(optimizer, trial, places)
     name = str(optimizer.get("name") or "sgd")
     rate, decay = exact(trial.get("lr")), exact(trial.get("weight_decay") or 0)
-    if _is_own(optimizer):
-        return f"optimizer = {name.rpartition(':')[2]}(model, {rate}, {decay})"
-    found = _BY_NAME.get(name.lower(), name)
     rest = "".join(f", {key}={_python(value)}" for key, value in _keywords(optimizer).items())
+    if _is_own(optimizer):
+        own = name.rpartition(":")[2]
+        if own[:1].isupper():  # a class, as Python names them: it is called as torch's are
+            return f"optimizer = {own}(model.parameters(), lr={rate}, weight_decay={decay}{rest})"
+        return f"optimizer = {own}(model, {rate}, {decay}{rest})"
+    found = _BY_NAME.get(name.lower(), name)
     return f"optimizer = torch.optim.{found}(model.parameters(), lr={rate}, weight_decay={decay}{rest})"
 
 
@@ -77,11 +85,10 @@ def optimizer_words(optimizer: Mapping[str, Any]) -> str:
     >>> optimizer_words({"name": "sgd", "momentum": 0.9})
     'SGD (momentum 0.9)'
     """
-    if _is_own(optimizer):
-        return f"optimizer {str(optimizer['name']).rpartition(':')[2]}"
     name = str(optimizer.get("name") or "")
     rest = ", ".join(f"{key} {_words(value)}" for key, value in _keywords(optimizer).items())
-    shown = _BY_NAME.get(name.lower(), name)
+    own = f"optimizer {name.rpartition(':')[2]}"
+    shown = own if _is_own(optimizer) else _BY_NAME.get(name.lower(), name)
     return f"{shown} ({rest})" if shown and rest else shown
 
 
@@ -97,33 +104,62 @@ def suggested_words(suggestion: object) -> str:
     return f"learning rate {number(known)} (suggested by the sweep, not yet trained with)"
 
 
-# Keywords of torch.optim's classes that a grid may vary; any other axis is none of the optimizer's.
-_OPTIMIZER_KEYS = ("momentum", "dampening", "nesterov", "betas", "eps", "alpha", "rho", "amsgrad", "lr_decay")
+def axis_places(results: Mapping[str, StepResult]) -> dict[str, str]:
+    """Return where in the settings the grid's further axes stand, by name, as the grid itself has resolved them.
 
-_OPTIMIZER = "optimizer."  # before an axis's name says that it is the optimizer's keyword, not the task's argument
+    Args:
+        results: By step.
+    """
+    grid = results.get("coarse-grid")
+    return dict(grid.details.get("axes") or {}) if grid else {}
 
 
-def trained_with(optimizer: Mapping[str, Any], trial: Mapping[str, Any]) -> dict[str, Any]:
+def trained_with(
+    optimizer: Mapping[str, Any], trial: Mapping[str, Any], places: Mapping[str, str]
+) -> dict[str, Any]:
     """Return the optimizer of one trial: of the configuration, with what the trial's own axes say instead.
 
-    >>> trained_with({"name": "sgd", "momentum": 0.9}, {"lr": 0.1, "momentum": 0.8, "hidden": 64})
+    Args:
+        optimizer: Of the configuration: its name and its keywords.
+        trial: Its learning rate, its weight decay and its values on further axes.
+        places: Where the axes stand in the settings, see `axis_places`.
+
+    >>> places = {"momentum": "optimizer.momentum", "alpha": "args.alpha"}
+    >>> trained_with({"name": "sgd", "momentum": 0.9}, {"lr": 0.1, "momentum": 0.8, "alpha": 64}, places)
     {'name': 'sgd', 'momentum': 0.8}
     """
-    if _is_own(optimizer):
-        return dict(optimizer)
-    plain = {key: trial[key] for key in _OPTIMIZER_KEYS if trial.get(key) is not None}
-    named = {key.removeprefix(_OPTIMIZER): trial[key] for key in trial if key.startswith(_OPTIMIZER)}
-    return {**optimizer, **plain, **named}
+    return {**optimizer, **_placed(optimizer, trial, places).get("optimizer", {})}
 
 
-def other_axes(trial: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a trial was trained with besides its optimizer: batch size and arguments of the task.
+def other_axes(
+    optimizer: Mapping[str, Any], trial: Mapping[str, Any], places: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return what a trial was trained with besides its optimizer, as the configuration has it; arguments as above.
 
-    >>> other_axes({"lr": 0.1, "curve": "coarse-000", "momentum": 0.8, "hidden": 64})
-    {'hidden': 64}
+    >>> places = {"momentum": "optimizer.momentum", "alpha": "args.alpha", "batch_size": "batch_size"}
+    >>> other_axes({"name": "sgd"}, {"lr": 0.1, "momentum": 0.8, "alpha": 64, "batch_size": 8}, places)
+    {'args': {'alpha': 64}, 'batch_size': 8}
     """
-    others = (axis for axis in further_axes([trial]) if axis not in _OPTIMIZER_KEYS)
-    return {axis: trial[axis] for axis in others if not axis.startswith(_OPTIMIZER)}
+    placed = _placed(optimizer, trial, places)
+    return {section: values for section, values in placed.items() if section != "optimizer"}
+
+
+def _placed(
+    optimizer: Mapping[str, Any], trial: Mapping[str, Any], places: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return a trial's values on further axes where the configuration has them."""
+    found: dict[str, Any] = {}
+    for axis in further_axes([trial]):
+        if trial[axis] is None:
+            continue
+        # A result of before places were kept: its axes that the configuration's optimizer has are the optimizer's.
+        place = places.get(axis) or (f"optimizer.{axis}" if axis in optimizer else axis)
+        section, dot, key = place.partition(".")
+        if dot:
+            found.setdefault(section, {})[key] = trial[axis]
+        else:
+            found[section] = trial[axis]
+    return found
 
 
 def _is_own(optimizer: Mapping[str, Any]) -> bool:
@@ -135,6 +171,8 @@ def _keywords(optimizer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _yaml(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {_yaml(item)}' for key, item in value.items())}}}"
     if isinstance(value, float):
         return exact(value)
     plain = isinstance(value, str) and value.isidentifier()

@@ -114,6 +114,7 @@ def test_severities_are_the_designs() -> None:
     assert {code for code, entry in catalogue().items() if entry.severity == "info"} == {
         "converged",
         "expectation-unknown",
+        "no-validation-data",
         "peers-disagree",
         "better-than-baseline",
     }

@@ -333,3 +333,11 @@ def test_refine_no_gain() -> None:
     """The coarse grid's cell as the best trial of the refined search is told."""
     assert grid.refine_no_gain(trial(), from_coarse=False) is None
     assert code(grid.refine_no_gain(trial(), from_coarse=True)) == "refine-no-gain"
+
+
+def test_no_validation_data() -> None:
+    """That settings were chosen by the training loss is said, as no more than information."""
+    assert grid.no_validation_data(validated=True) is None
+    found = grid.no_validation_data(validated=False)
+    assert found is not None
+    assert (found.code, found.severity) == ("no-validation-data", "info")

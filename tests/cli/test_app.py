@@ -119,14 +119,17 @@ def test_init_writes_a_starter_that_runs(project: Project) -> None:
 
 
 def test_the_starter_says_the_defaults(project: Project) -> None:
-    """Every value of the starter's config but those that it names is the default of its key."""
+    """The starter's config has every key there is, each with its default but those that are the starter's own."""
     project.lrtune("init")
     written = yaml.safe_load((project.folder / "lrtune.yaml").read_text())
     own = ("task", "args", "run_dir")
     said = {key: value for key, value in written.items() if key not in own}
-    assert {"seed", "device", "batch_size", "optimizer", "overfit", "find_lr", "coarse", "refine"} <= set(
-        said
-    )
+    defaults = lrtune.Config().model_dump()
+    assert set(said) == set(defaults) - set(own)
+    sections = {key: set(value) for key, value in defaults.items() if isinstance(value, dict)}
+    assert {key: set(said[key]) for key in sections if key in said} == {
+        key: keys for key, keys in sections.items() if key not in own
+    }
     assert lrtune.Config(**said) == lrtune.Config()
 
 
@@ -136,7 +139,7 @@ def test_init_overwrites_nothing_unasked(project: Project) -> None:
     project.write("lrtune.yaml", "mine")
     outcome = project.lrtune("init")
     assert (outcome.code, outcome.out) == (2, "")
-    assert outcome.err.startswith("lrtune: error: init: lrtune_task.py, lrtune.yaml exists already")
+    assert outcome.err.startswith("lrtune: error: init: lrtune_task.py and lrtune.yaml exist already")
     assert (project.folder / "lrtune.yaml").read_text() == "mine"
     assert project.lrtune("init", "--force").code == 0
     assert (project.folder / "lrtune.yaml").read_text() != "mine"

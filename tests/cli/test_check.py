@@ -78,6 +78,23 @@ def test_nothing_is_used_again(finished: Project) -> None:
     assert outcome.json["summary"]["not_run"] == []
 
 
+def test_nothing_is_kept_unasked(project: Project) -> None:
+    """The config's run directory is that of `run`; only one on the command line gets the results."""
+    assert project.lrtune("check", "toy.yaml").code == 0
+    assert not project.out.exists()
+    assert project.lrtune("check", "toy.yaml", "--run-dir", "kept").code == 0
+    assert (project.folder / "kept" / "find-lr.json").is_file()
+
+
+def test_the_baseline_when_quiet(project: Project, known: Path) -> None:
+    """With --quiet one line says how many values were compared and that none has moved."""
+    shutil.copy(known, project.folder)
+    outcome = project.lrtune("check", "toy.yaml", "--baseline", "b.json", "-q")
+    assert outcome.code == 0
+    (line,) = [line for line in outcome.err.splitlines() if line.startswith("baseline: ")]
+    assert re.fullmatch(r"baseline: \d+ values compared, none moved", line)
+
+
 def test_a_failure_ends_it(project: Project) -> None:
     """The exit code is 1; with --keep-going the other steps run, too."""
     project.write("nan.py", NAN)
@@ -160,6 +177,16 @@ def test_the_baseline_of_the_same_passes(project: Project, known: Path) -> None:
     outcome = project.lrtune("check", "toy.yaml", "--baseline", "b.json", "--json")
     assert outcome.code == 0, outcome.err
     assert outcome.json["summary"]["baseline"] == "b.json"
+
+
+def test_a_step_that_was_not_done_is_not_compared(project: Project, known: Path) -> None:
+    """Where the budget is used up, a baseline finds nothing to compare, and says nothing has moved."""
+    shutil.copy(known, project.folder)
+    options = ("--baseline", "b.json", "--budget", "0.000001", "--keep-going")
+    outcome = project.lrtune("check", "toy.yaml", *options, "--json")
+    assert outcome.code == 0, outcome.err
+    found = [[one["code"] for one in step["findings"]] for step in outcome.json["steps"]]
+    assert found == [["out-of-time"]] * 3
 
 
 def test_a_person_sees_what_was_compared(project: Project, known: Path) -> None:

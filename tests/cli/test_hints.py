@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lrtune.checks.catalogue import finding
-from lrtune.cli.hints import next_command
+from lrtune.cli import clock
+from lrtune.cli.hints import next_command, print_hints
 from lrtune.cli.options import Common
 from lrtune.results import StepResult
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from .conftest import Project
 
 
@@ -64,6 +67,46 @@ def test_a_person_is_told_the_whole_wait(project: Project) -> None:
     assert follows == "next: lrtune overfit toy.yaml"
     for options in (("--json",), ("--quiet",), ("--output", "a.txt")):
         assert "next:" not in project.lrtune("check-init", "toy.yaml", *options).err
+
+
+@pytest.fixture
+def hands(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[float], None]]:
+    """The clock's hands, which stand still but for being set: the seconds since the beginning."""
+    now = 100.0
+    monkeypatch.setattr("lrtune.cli.clock.time.perf_counter", lambda: now)
+    clock.start()
+
+    def put(seconds: float) -> None:
+        nonlocal now
+        now = 100.0 + seconds
+
+    yield put
+    monkeypatch.undo()
+    clock.start()
+
+
+def test_steps_before_the_one_asked_for_are_no_loading(
+    hands: Callable[[float], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Loading ends where the work begins, whether the result's own time is all of that work or its last part."""
+    hands(3.0)
+    clock.work_begins()
+    hands(32.6)
+    for seconds, reused in ((1.1, False), (29.6, False), (500.0, True)):
+        print_hints(StepResult("refine-grid", [], seconds=seconds, reused=reused), Common(argument="a.yaml"))
+        first = capsys.readouterr().err.splitlines()[0]
+        assert first == "32.6 s in all, 3.0 s of it loading"
+
+
+def test_where_no_task_is_loaded_the_whole_time_is_told(
+    hands: Callable[[float], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A report of a run directory loads no task, and a command's loading is not that of the one before."""
+    clock.work_begins()
+    clock.start()
+    hands(2.5)
+    print_hints(StepResult("report", [], seconds=1.0), Common(argument="out"))
+    assert capsys.readouterr().err == "2.5 s in all\n"
 
 
 def test_quiet_has_the_answer(finished: Project) -> None:

@@ -4,6 +4,7 @@ import json
 import signal
 import sqlite3
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -61,9 +62,25 @@ def steps_trained(project: Project) -> int:
 
 
 def finished_trials(project: Project, name: str) -> list[Any]:
-    """Return the trials that the run directory holds by now."""
+    """Return the trials that are stored by now: in the table of all, which lags behind, or in the study."""
     path = project.out / f"{name}.json"
-    return list(json.loads(path.read_text())["summary"]["trials"]) if path.exists() else []
+    rows = list(json.loads(path.read_text())["summary"]["trials"]) if path.exists() else []
+    return list({row["curve"]: row for row in (*rows, *told_trials(project, name))}.values())
+
+
+def told_trials(project: Project, name: str) -> list[Any]:
+    """Return the rows of the trials that the study holds by now."""
+    if not (project.out / "study.db").exists():
+        return []
+    query = """
+        select value_json from trial_user_attributes join trials using (trial_id) join studies using (study_id)
+        where key = 'lrtune' and state = 'COMPLETE' and study_name like ?
+    """
+    with closing(sqlite3.connect(project.out / "study.db")) as database:
+        try:
+            return [json.loads(row[0]) for row in database.execute(query, (f"{name}-%",))]
+        except sqlite3.OperationalError:  # it is being made
+            return []
 
 
 def wait_for_trials(project: Project, process: subprocess.Popen[str], name: str, count: int) -> None:

@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from lrtune.cli.opened import read_config
+from lrtune.cli.options import Common
+
 if TYPE_CHECKING:
     from .conftest import Project
 
@@ -101,7 +104,7 @@ def refused(project: Project, *arguments: str) -> str:
             id="run dir below a file",
         ),
         pytest.param(
-            ["toy.yaml", "--device", "gpu"], "--set device: must be auto, cpu, cuda, cuda:N", id="device"
+            ["toy.yaml", "--device", "gpu"], "--device: must be auto, cpu, cuda, cuda:N", id="device"
         ),
         pytest.param(
             ["toy.yaml", "--device", "cuda:99"], "device: 'cuda:99' was asked for and there ", id="cuda:99"
@@ -306,3 +309,11 @@ def test_a_task_path_starts_from_the_configs_folder(project: Project) -> None:
     project.write("configs/inner.yaml", "task: ../toy.py:make_task\ndevice: cpu\n")
     outcome = project.lrtune("check-init", "configs/inner.yaml", "--json")
     assert (outcome.code, outcome.json["run_dir"]) == (0, "lrtune-runs/inner")
+
+
+def test_the_environment_names_a_storage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the command line OPTUNA_STORAGE counts where the settings name no storage."""
+    monkeypatch.setenv("OPTUNA_STORAGE", "journal:x.log")
+    assert read_config("toy.py:make_task", Common())[0].storage == "journal:x.log"
+    named = Common(overrides=["storage=sqlite:///y.db"])
+    assert read_config("toy.py:make_task", named)[0].storage == "sqlite:///y.db"

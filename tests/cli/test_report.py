@@ -29,11 +29,53 @@ def test_page_elsewhere(finished: Project) -> None:
 
 
 def test_page_in_its_usual_place(finished: Project) -> None:
-    """`--format html` alone leaves the page in the run directory, and prints the text."""
+    """`--format html` alone leaves the page in the run directory, and says where in a line."""
     (finished.out / "report.html").unlink()
     outcome = finished.lrtune("report", "out", "--format", "html")
-    assert "best settings" in outcome.out
+    assert (outcome.code, outcome.out, outcome.err) == (0, "", "the page is out/report.html\n")
     assert (finished.out / "report.html").is_file()
+
+
+@pytest.mark.parametrize("form", ["md", "html"])
+def test_a_form_in_a_file_is_said_in_a_line(finished: Project, form: str) -> None:
+    """Who asks for a file gets that line alone: no findings, no chart of the terminal."""
+    outcome = finished.lrtune("report", "out", "--format", form, "--output", "there")
+    assert (outcome.code, outcome.out) == (0, "")
+    assert outcome.err == f"wrote the report to there ({form})\n"
+
+
+def test_steps_of_another_source_are_left_out(finished: Project) -> None:
+    """A step that was made with another seed than the best setting's grid is named, and counts in no verdict."""
+    path = finished.out / "overfit.json"
+    record = json.loads(path.read_text())
+    record["made_from"]["seed"] = 7
+    path.write_text(json.dumps(record))
+    outcome = finished.lrtune("report", "out", "--format", "md")
+    said = "overfit: left out, because it has another seed than refine-grid; run it again\n"
+    assert outcome.err.count(said) == 1
+    rows = [line for line in outcome.out.splitlines() if "Overfit a few batches" in line]
+    assert "not run (stale)" in rows[1]
+
+
+def test_a_damaged_result_is_said(finished: Project) -> None:
+    """One line says which file, its new name, and which command makes it again."""
+    (finished.out / "coarse.json").write_text("{")
+    outcome = finished.lrtune("report", "out")
+    assert outcome.code == 0
+    lines = [line for line in outcome.err.splitlines() if "coarse.json" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("out/coarse.json: damaged (")
+    assert lines[0].endswith(
+        "set aside as coarse.json.damaged, to make it again: lrtune grid --coarse CONFIG"
+    )
+
+
+def test_what_is_neither(project: Project) -> None:
+    """The message for a name that is not there says all that could stand in its place."""
+    outcome = project.lrtune("report", "nowhere")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "nowhere: no such file or folder" in outcome.err
+    assert "a YAML file, a task such as model.py:make_task, or the run directory" in outcome.err
 
 
 @pytest.mark.parametrize("given", [False, True], ids=["charts", "output"])
@@ -91,8 +133,10 @@ def test_compare_as_text_and_json(finished: Project) -> None:
     assert "\x1b" not in text.out
     found = finished.lrtune("report", "out", "other", "--json").json
     assert (found["schema"], found["step"], found["a"], found["b"]) == (1, "compare", "out", "other")
-    assert {"step": "find-lr", "name": "suggestion"}.items() <= found["summary"][0].items()
-    assert found["summary"][0]["b"] == 0.5
+    assert (found["verdict"], found["run_dir"], found["findings"]) == ("pass", None, [])
+    assert found["seconds"] > 0
+    assert {"step": "find-lr", "name": "suggestion"}.items() <= found["numbers"][0].items()
+    assert found["numbers"][0]["b"] == 0.5
 
 
 @pytest.mark.parametrize(("form", "start"), [("html", "<!doctype html>"), ("md", "# out against other")])

@@ -104,6 +104,15 @@ def test_workers_need_a_storage_that_they_can_share(
     assert "journal:PATH" in err
 
 
+def test_a_worker_draws_no_chart(tmp_path: Path, grids_in: MakeGrids) -> None:
+    """A chart that there will never be is refused before the work."""
+    grids = grids_in(tmp_path, "journal:study.log")
+    code, out, err = grids.run(*WORKER, "--plot", "w.png")
+    assert (code, out) == (2, "")
+    assert "a worker has no chart" in err
+    assert not (tmp_path / "study.log").exists()
+
+
 def test_a_worker_without_a_leader_ends_with_advice(tmp_path: Path, grids_in: MakeGrids) -> None:
     """A worker that finds no study waits as long as it is told, and says how to start one."""
     code, _, err = grids_in(tmp_path, "journal:study.log").run("worker", "slow.yaml", "--wait", "1")

@@ -84,7 +84,19 @@ def test_one_strict_json_object() -> None:
     found = compare(run("a", 0.9, float("nan")), run("b", 0.8, 0.2)).to_dict()
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["step"] == "compare"
-    assert found["summary"] == [{"step": "find-lr", "name": "suggestion", "a": None, "b": 0.2}]
+    assert found["numbers"] == [{"step": "find-lr", "name": "suggestion", "a": None, "b": 0.2}]
+
+
+def test_the_object_has_the_keys_of_every_result() -> None:
+    """Who reads results reads it too: nothing of its own is found, and what the runs found is counted and listed."""
+    one, two = run("a", 0.9, 0.1, finding("no-descent", "Flat.")), run("b", 0.9, 0.1)
+    found = compare(one, two).to_dict(1.23456)
+    usual = StepResult("find-lr", seconds=1.23456).to_dict()
+    assert list(found)[: len(usual)] == list(usual)
+    assert {key: type(found[key]) for key in usual} == {key: type(value) for key, value in usual.items()}
+    assert (found["verdict"], found["seconds"], found["findings"]) == ("pass", 1.235, [])
+    assert found["summary"] == {"appeared": 0, "vanished": 1, "stayed": 0}
+    assert [(change["code"], change["state"]) for change in found["compared"]] == [("no-descent", "vanished")]
 
 
 def test_markdown_escapes() -> None:

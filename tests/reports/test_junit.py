@@ -215,3 +215,33 @@ def test_a_public_parser_reads_it(tmp_path: Path) -> None:
     counted = [kind for results in seen.values() for kind in results]
     assert suite.failures == sum(isinstance(one, junitparser.Failure) for one in counted)
     assert suite.skipped == sum(isinstance(one, junitparser.Skipped) for one in counted)
+
+
+def test_what_was_not_examined_is_skipped() -> None:
+    """A code that no time was left for has not passed; one that was found all the same has failed."""
+    examined = [
+        {
+            "name": "modes",
+            "seconds": 0.0,
+            "skipped": "no time left",
+            "unseen": ["train-eval-gap", "batch-mixing"],
+        },
+        {"name": "leaks", "seconds": 0.1, "skipped": "odd \x1b batch", "unseen": ["cannot-overfit"]},
+        {"name": "classes", "seconds": 0.1, "skipped": "nothing to measure"},
+        {"name": "inputs", "seconds": 0.1, "skipped": None},
+    ]
+    mixing = finding("batch-mixing", "Mixed.")
+    warned = finding("out-of-time", "Not done.")
+    suite = written(step("check-init", warned, details={"examined": examined}))
+    found = cases(suite)
+    told = {name: case.find("skipped") for (_, name), case in found.items()}
+    assert {name for name, skipped in told.items() if skipped is not None} == {
+        *("train-eval-gap", "batch-mixing", "cannot-overfit")
+    }
+    assert found["check-init", "train-eval-gap"].find("skipped").get("message") == (  # type: ignore[union-attr]
+        "not examined: modes (no time left)"
+    )
+    assert suite.get("skipped") == "3"
+    failed = cases(written(step("check-init", mixing, details={"examined": examined})))
+    assert failed["check-init", "batch-mixing"].find("failure") is not None
+    assert failed["check-init", "batch-mixing"].find("skipped") is None

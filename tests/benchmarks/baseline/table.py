@@ -1,7 +1,8 @@
 """Judge each seed of a measurement against a baseline of three others, as `lrtune check --baseline` would.
 
 Run `python tests/benchmarks/baseline/table.py FILE ...` on what `measure.py` wrote. Nothing has changed but the seed:
-every regression is a false alarm.
+every regression is a false alarm. `recorded/` holds what was measured on two CPU cores for the README's figures, of
+each step no more than a baseline compares: `set` 7 programs with 12 seeds, `held_out` 12 with 8.
 """
 
 from __future__ import annotations

@@ -353,11 +353,14 @@ def main() -> None:
     )
     parser.add_argument("--set", choices=(*SETS, "all"), default="all", help="which programs (default: all)")
     parser.add_argument("--only", default="", metavar="SUBSTRING", help="of a program, a fault or a code")
+    parser.add_argument("--healthy", action="store_true", help="the healthy programs alone")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="worker processes (default: 2)")
     parser.add_argument("--markdown", action="store_true", help="print figures and misses as Markdown")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there")
     options = parser.parse_args()
     jobs = discover(SETS if options.set == "all" else (options.set,), options.only)
+    if options.healthy:
+        jobs = [job for job in jobs if job.index is None]
     if not jobs:
         parser.error(f"no program, fault or code contains {options.only!r}")
     outcomes = run_all(jobs, options.jobs)
