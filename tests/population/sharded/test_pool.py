@@ -174,9 +174,11 @@ def test_the_run_directory_is_free_after_kill(tmp_path: Path) -> None:
 
 
 SCRIPT = """
-import sys, time
+import signal, sys, time
 from programs import *
 from lrtune.population.protocol import Member
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
 
 def slow(output, target):
     time.sleep(0.01)
@@ -204,7 +206,10 @@ def test_a_parent_that_ends_takes_its_workers_along(how: signal.Signals) -> None
         processes = [int(word) for word in parent.stdout.readline().split()]
         assert len(living(processes)) == 3
         parent.send_signal(how)
-        parent.wait(20)
+        try:
+            parent.wait(20)
+        finally:
+            parent.kill()
     assert gone(processes)
 
 
