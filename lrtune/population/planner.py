@@ -141,7 +141,7 @@ class Planner:
         if wanted == "auto":
             self._remember(as_values(self._plans))
         if known.reason != AS_SET:
-            self._told.choose(count, known)
+            self._told.choose(count, known, refused=wanted not in ("auto", known.execution))
         return known
 
     def _lone_member(self) -> Plan:

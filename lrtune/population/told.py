@@ -37,12 +37,19 @@ class Told:
         """Keep what a plan is and why."""
         self._plans[f"{_members(count)} {plan.words}: {plan.reason}"] = None
 
-    def choose(self, count: int, plan: Plan) -> None:
-        """Say what has just been decided, unless this step has had it so already."""
+    def choose(self, count: int, plan: Plan, refused: bool = False) -> None:
+        """Say what has just been decided, unless this step has had it so already.
+
+        Args:
+            count: Members.
+            plan: For them.
+            refused: Whether the user has asked for another execution, and so has a right to the reason.
+        """
         if plan.words not in self._said:
             self._said.add(plan.words)
             step = f"{self._step}: " if self._step else ""
-            self._progress.note(f"{step}{_members(count)} {plan.words}")
+            why = f": {plan.reason}" if refused else ""
+            self._progress.note(f"{step}{_members(count)} {plan.words}{why}")
 
 
 def _members(count: int) -> str:

@@ -210,7 +210,16 @@ def test_given_rates_need_no_step_3(project: Project) -> None:
 def test_the_files_that_a_run_leaves(finished: Project) -> None:
     """The run directory holds what the documentation names, and nothing temporary."""
     names = {path.name for path in finished.out.iterdir()}
-    assert names == {*FILES, "report.json", "report.html", "best.yaml", "study.db", "curves"}
+    assert names == {
+        *FILES,
+        "report.json",
+        "report.html",
+        "best.yaml",
+        "study.db",
+        "curves",
+        "trials.csv",
+        "metrics.json",
+    }
 
 
 def test_a_report_from_the_run_directory_alone(finished: Project, first_run: Outcome) -> None:

@@ -142,8 +142,11 @@ def test_tables_that_another_process_makes() -> None:
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_an_interruption_waits_for_the_write(times: int) -> None:
+def test_an_interruption_waits_for_the_write(times: int, request: pytest.FixtureRequest) -> None:
     """Ctrl-C within a write is heard when it is done; a second one at once."""
+    # A shell's background jobs ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     done: list[Any] = []
 
     def write() -> None:

@@ -123,7 +123,8 @@ def test_settings() -> None:
     """Settings are read from modules and partials, and None stands for none."""
     assert setting(nn.HuberLoss(delta=3.0), "delta", 1.0) == 3.0
     assert setting(nn.CrossEntropyLoss(), "weight", "none") == "none"
-    assert weighs_classes(nn.BCEWithLogitsLoss(pos_weight=torch.ones(1)))
+    assert weighs_classes(nn.BCEWithLogitsLoss(pos_weight=torch.tensor([2.0])))
+    assert not weighs_classes(nn.BCEWithLogitsLoss(pos_weight=torch.ones(1)))
     assert not weighs_classes(F.cross_entropy)
 
 
