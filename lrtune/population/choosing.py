@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 _WORTH_SECONDS = 1.5  # of serial training: planning less would cost as much as it saves
 _GAIN = 1.1  # times as fast as serial that another execution must be measured: timings are noisy
 _NO_OTHER = "another execution could not save enough"
-_PREFLIGHT_STEPS = 36  # of one member, that the preflight costs: 9 alone, and 9 of a program of three
+_PREFLIGHT_STEPS = 80  # of one member, that the preflight costs: of a small transformer 55 to 80 were measured
+_MUCH = 0.25  # of the budget: measuring workers takes about as much
 
 
 class Choice:
@@ -91,13 +92,20 @@ class Choice:
         self._budget.expect(self._serial)
         if wanted == "auto":
             self._measure_channels_last()
+        workers = wanted != "fused" and self._has_workers(start)
+        # Of a model whose preflight takes much of the budget, workers are what is most likely to be faster.
+        workers_first = _PREFLIGHT_STEPS * self._alone > _MUCH * self._budget.left
+        if workers and workers_first:
+            self._measure_sharded()
         fused = self._why_not_fused()
         if fused is not None:
             self._refused.append(fused)
         else:
             self._measure_fused()
-        if wanted != "fused":
-            self._measure_sharded(start, fuse=fused is None)
+        if workers and not workers_first:
+            self._measure_sharded()
+        if workers and fused is None:
+            self._measure_sharded_fused()
         return self._fastest()
 
     def _as_set(self) -> Plan:
@@ -190,29 +198,30 @@ class Choice:
         assert self._pool is not None
         return min(self._pool.size, len(self._members), self._settings.members or len(self._members))
 
-    def _why_not_sharded(self, start: float) -> str | None:
+    def _has_workers(self, start: float) -> bool:
+        """Say whether there are worker processes to measure, and keep the reason where there are none."""
         if self._pool is None or self._workers < 2:
-            return ""
+            return False
         if self._pool.reads_again and start > self._budget.left:
-            return f"worker processes would read the data once more ({start:.1f} s)"
-        return self._pool.refused
-
-    def _measure_sharded(self, start: float, fuse: bool) -> None:
-        refused = self._why_not_sharded(start)
+            refused: str | None = f"worker processes would read the data once more ({start:.1f} s)"
+        else:
+            refused = self._pool.refused
         if refused is not None:
-            self._refused += [refused] if refused else []
-            return
-        workers = self._workers
+            self._refused.append(refused)
+        return refused is None
+
+    def _measure_sharded(self) -> None:
         laid = next((found for found in self._found if found[1].channels_last), None)
-        how = f"{workers} workers" if laid is None else f"{workers} workers, channels last"
-        plan = Plan("sharded", False, how, workers, channels_last=laid is not None)
+        how = f"{self._workers} workers" if laid is None else f"{self._workers} workers, channels last"
+        plan = Plan("sharded", False, how, self._workers, channels_last=laid is not None)
         self._measure_in_workers(plan, self._serial if laid is None else laid[0])
+
+    def _measure_sharded_fused(self) -> None:
         fused = [found for found in self._found if found[1].execution == "fused"]
-        if fuse:
-            seconds, best = min(fused, key=lambda found: found[0]) if fused else (self._serial, None)
-            how = f"{workers} workers with one program each"
-            plan = Plan("sharded", best is None or best.traced, how, workers, "fused")
-            self._measure_in_workers(plan, seconds)
+        seconds, best = min(fused, key=lambda found: found[0]) if fused else (self._serial, None)
+        how = f"{self._workers} workers with one program each"
+        traced = best is None or best.traced
+        self._measure_in_workers(Plan("sharded", traced, how, self._workers, "fused"), seconds)
 
     def _measure_in_workers(self, plan: Plan, alone: float) -> None:
         """Measure, unless workers that share what takes so long `alone` could not save enough."""
