@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from lrtune.errors import UsageError
-from lrtune.results import jsonable
+from lrtune.results import GRIDS, jsonable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from lrtune.run_dir import RunDir
 
 TRIALS, METRICS, WEIGHTS = "trials.csv", "metrics.json", "best.safetensors"
-GRIDS = ("coarse-grid", "refine-grid")
 # In every file, in this order; further axes of the grid (axes.NAME) and metrics (metrics.NAME) come after.
 _COLUMNS = (
     *("grid", "trial", "lr", "weight_decay", "seed", "state", "steps"),

@@ -17,7 +17,7 @@ from lrtune.config import Config
 from lrtune.data.device import resolve_device
 from lrtune.environment import environment
 from lrtune.errors import ConfigError, TaskError, UsageError
-from lrtune.exports import GRIDS, write_tables, write_weights
+from lrtune.exports import write_tables, write_weights
 from lrtune.plan_file import PlanFile
 from lrtune.population.machine import machine
 from lrtune.population.outside import outside_kept
@@ -27,7 +27,7 @@ from lrtune.progress import Silent
 from lrtune.provenance import changed
 from lrtune.random_state import preserved
 from lrtune.reporting import report_context, write_page
-from lrtune.results import STEPS, StepResult
+from lrtune.results import GRIDS, STEPS, StepResult
 from lrtune.run_dir import RunDir
 from lrtune.shelf import Shelf
 from lrtune.steps.check_init import check_init as _check_init
@@ -39,7 +39,7 @@ from lrtune.steps.weights import BestWeights, trained_again
 from lrtune.storage import without_password
 from lrtune.studies import Studies, Variants
 from lrtune.task import Task, described
-from lrtune.task_file import load_function, sources_of
+from lrtune.task_file import load_function, optimizer_sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -94,9 +94,7 @@ class Recipe:
         self._more = 0
         self._weights = BestWeights()
         self._variants = Variants(task, self.config, folder, self._open)
-        named = self.config.optimizer.name
-        own_file = ":" in named and task.optimizer is None
-        sources = sources_of(load_function(named, "optimizer", folder)) if own_file else ()
+        sources = optimizer_sources(task, self.config.optimizer.name, folder)
         # Last, so that what is refused leaves no directory behind.
         self._run_dir = RunDir(self.config.run_dir, self.progress.note) if self.config.run_dir else None
         self._shelf = Shelf(task, self.config, str(self._device), sources, self._run_dir)

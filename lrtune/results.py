@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from lrtune.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 SCHEMA = 1  # of the JSON object; raised when a key changes its meaning
 
 Severity = Literal["error", "warning", "info"]
 Verdict = Literal["pass", "warn", "fail"]
 
+GRIDS = ("coarse-grid", "refine-grid")
 STEPS = ("check-init", "overfit", "find-lr", "coarse-grid", "refine-grid", "report")
 WHOLES = ("run", "check")  # results made of those of several steps
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error")
@@ -73,6 +74,16 @@ class Curve:
 
     loss: list[float] = field(default_factory=list)
     evaluations: list[dict[str, float | int | None]] = field(default_factory=list)
+
+    def loss_after(self, epoch: int) -> float | None:
+        """Return the loss that a trial is judged by, after an epoch; None where it was not measured."""
+        return next((judged_loss(row) for row in self.evaluations if row.get("epoch") == epoch), None)
+
+
+def judged_loss(row: Mapping[str, Any]) -> float | None:
+    """Return what a trial or an evaluation is judged by: validation loss, else training loss; None without either."""
+    loss: float | None = row.get("val_loss")
+    return row.get("train_loss") if loss is None else loss
 
 
 @dataclass(repr=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from lrtune.population.outside import outside_kept
@@ -13,6 +12,7 @@ from lrtune.results import STEPS
 from lrtune.steps.axes import Axes
 from lrtune.storage import storage_of
 from lrtune.study.place import StudyPlace
+from lrtune.task_file import short_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,7 +49,7 @@ class Studies:
         self._storage = storage_of(config.storage)
         self._run_dir = run_dir
         self._note = note
-        self._name = config.study or name_of(task.name)
+        self._name = config.study or short_name(task.name)
 
     def place(self, step: str, origin: Mapping[str, Any]) -> StudyPlace:
         """Return where a grid's study is kept.
@@ -123,15 +123,6 @@ class Variants:
             context.close()
         self._kept.close()
         self._contexts.clear()
-
-
-def name_of(task_name: str) -> str:
-    """Return a short name of a task: `digits_mlp` for `examples/digits_mlp.py:make_task`."""
-    place, _, function = task_name.rpartition(":")
-    stem = PurePath(place).stem if place.endswith(".py") else place.rpartition(".")[2]
-    if not stem:
-        return function
-    return stem if function == "make_task" else f"{stem}-{function}"
 
 
 def of_study(origin: Mapping[str, Any]) -> dict[str, Any]:

@@ -53,6 +53,13 @@ def sources_of(function: Callable[..., Any]) -> tuple[Path, ...]:
     return local_sources(Path(inspect.getfile(plain)), plain.__module__)
 
 
+def optimizer_sources(task: Task, named: str, folder: str | Path | None) -> tuple[Path, ...]:
+    """Return the source files of an optimizer that the settings name by file; none where the task brings its own."""
+    if ":" not in named or task.optimizer is not None:
+        return ()
+    return sources_of(load_function(named, "optimizer", folder))
+
+
 def load_function(name: str, role: str, folder: str | Path | None = None) -> Callable[..., Any]:
     """Import the function that `name` stands for; `role` ("task", "optimizer") is for the messages.
 
@@ -78,6 +85,15 @@ def load_function(name: str, role: str, folder: str | Path | None = None) -> Cal
     if not callable(function):
         raise TaskError(f"{role}: {name} is not a function but {described(function)}")
     return function  # type: ignore[no-any-return]
+
+
+def short_name(task_name: str) -> str:
+    """Return a short name of a task: `digits_mlp` for `examples/digits_mlp.py:make_task`."""
+    place, _, function = task_name.rpartition(":")
+    stem = Path(place).stem if place.endswith(".py") else place.rpartition(".")[2]
+    if not stem:
+        return function
+    return stem if function == "make_task" else f"{stem}-{function}"
 
 
 def folder_of(name: str, folder: str | Path | None) -> Path:

@@ -24,7 +24,7 @@ from lrtune.storage import StorageError
 from lrtune.studies import Studies, Variants
 from lrtune.study.agreement import wait_for_study
 from lrtune.study.opening import check_shared
-from lrtune.task_file import load_function, sources_of
+from lrtune.task_file import load_function, optimizer_sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -141,9 +141,7 @@ class Worker:
         )
 
     def _origin(self, step: str) -> dict[str, Any]:
-        named = self._config.optimizer.name
-        own_file = ":" in named and self._task.optimizer is None
-        sources = sources_of(load_function(named, "optimizer", self._folder)) if own_file else ()
+        sources = optimizer_sources(self._task, self._config.optimizer.name, self._folder)
         return made_from(step, self._task, self._config, str(self._device), {}, sources)
 
     def _advice(self) -> str:

@@ -99,6 +99,7 @@ def read_config(config_argument: str, common: Common) -> tuple[Config, str | Non
         ConfigError: If there is no such file, or it has faults.
     """
     from lrtune.config_file import config_from_overrides, load_config
+    from lrtune.task_file import short_name
 
     overrides, options = common.overrides, _given(common)
     path = Path(config_argument)
@@ -107,7 +108,7 @@ def read_config(config_argument: str, common: Common) -> tuple[Config, str | Non
         default = path.stem
     elif ":" in config_argument and path.suffix not in _YAML:
         config, folder = config_from_overrides(overrides, options, task=config_argument), None
-        default = _name_of(config_argument)
+        default = short_name(config_argument)
     else:
         raise ConfigError(_not_found(config_argument, path))
     config = config if config.run_dir else config.updated(run_dir=str(_RUNS / default))
@@ -119,12 +120,6 @@ def _given(common: Common) -> dict[str, str | int]:
     """Return the keys of the configuration that have an option of their own, where it is given."""
     given = {"device": common.device, "seed": common.seed, "run_dir": common.run_dir}
     return {key: value for key, value in given.items() if value is not None}
-
-
-def _name_of(task: str) -> str:
-    place, _, function = task.rpartition(":")
-    stem = Path(place).stem if place.endswith(".py") else place.rpartition(".")[2]
-    return stem if function == "make_task" else f"{stem}-{function}"
 
 
 def _not_found(argument: str, path: Path) -> str:

@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from lrtune.cli.blocks import number, pairs, rate
+from lrtune.results import judged_loss
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -103,7 +104,7 @@ def _report(result: StepResult) -> list[Any]:
                 f"learning rate {number(best['lr'], 3)}, weight decay {number(best['weight_decay'], 3)}",
             )
         ]
-        loss = best["val_loss"] if best["val_loss"] is not None else best["train_loss"]
+        loss = judged_loss(best)
         measured = "".join(f", {name} {number(value)}" for name, value in best["metrics"].items())
         rows.append(
             (

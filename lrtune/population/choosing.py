@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 _WORTH_SECONDS = 1.5  # of serial training: planning less would cost as much as it saves
 _GAIN = 1.1  # times as fast as serial that another execution must be measured: timings are noisy
 _NO_OTHER = "another execution could not save enough"
-_PREFLIGHT_STEPS = 80  # of one member, that the preflight costs: of a small transformer 55 to 80 were measured
+_PREFLIGHT_STEPS = (
+    80  # of one member, that the preflight costs: of a small transformer 55 to 80 were measured
+)
 _MUCH = 0.25  # of the budget: measuring workers takes about as much
 
 

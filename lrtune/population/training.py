@@ -93,8 +93,8 @@ class Halving:
         """Return which of the runs under way are left behind after an epoch; none but at a rung."""
         if epoch not in self.rungs(epochs):
             return []
-        losses = [loss for peer in self.peers if (loss := judged(peer, epoch)) is not None]
-        competing = [(run, judged(run.curve, epoch)) for run in runs]
+        losses = [loss for peer in self.peers if (loss := peer.loss_after(epoch)) is not None]
+        competing = [(run, run.curve.loss_after(epoch)) for run in runs]
         together = sorted([*losses, *(loss for _, loss in competing if loss is not None)])
         going_on = together[: -(-len(together) // self.share)]
         worst = going_on[-1] if going_on else math.inf
@@ -236,15 +236,6 @@ class _Group:
             self._on_steps(self._per_epoch * (self._epochs - epoch) * gone)
             self._population.keep(alive)
             self.runs = [self.runs[index] for index in alive]
-
-
-def judged(curve: Curve, epoch: int) -> float | None:
-    """Return the loss that a curve is judged by after an epoch; None where it never came there."""
-    for row in curve.evaluations:
-        if row.get("epoch") == epoch:
-            loss = row.get("val_loss")
-            return loss if loss is not None else row.get("train_loss")
-    return None
 
 
 def _advanced(population: Population, steps: int) -> torch.Tensor:

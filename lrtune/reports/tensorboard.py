@@ -16,6 +16,7 @@ from lrtune.charts.trials import curve_of, trials_of
 from lrtune.errors import UsageError
 from lrtune.reports.content import by_step, in_order
 from lrtune.reports.tables import further_axes
+from lrtune.results import GRIDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from lrtune.results import Curve, StepResult
 
 _POINTS = 1000  # a curve: TensorBoard itself draws a sample of a thousand
-_GRIDS = ("coarse-grid", "refine-grid")
 _LOSSES = {"train_loss": "loss/train", "val_loss": "loss/validation"}
 _NOT_MEASURES = ("epoch", "step", *_LOSSES)
 
@@ -77,7 +77,7 @@ def write_events(results: Mapping[str, StepResult], directory: Path) -> int:
 
 def _trials(results: Mapping[str, StepResult]) -> Iterator[tuple[str, dict[str, Any], Curve | None]]:
     for step, result in in_order(by_step(results)).items():
-        if step in _GRIDS:
+        if step in GRIDS:
             for trial in trials_of(result):
                 yield step, trial, result.curves.get(curve_of(trial))
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from lrtune.checks import grid as checks
 from lrtune.errors import ConfigError
-from lrtune.steps.trials import Trial, best_of, ended_at, loss_after, rounded, score
+from lrtune.results import judged_loss
+from lrtune.steps.trials import Trial, best_of, ended_at, rounded, score
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -231,12 +232,12 @@ class _Edges:
             return score(neighbour) - score(self.best)
         curve, best = self._curves[neighbour["curve"]], self._curves[self.best["curve"]]
         epoch = ended_at(curve)
-        there, here = loss_after(curve, epoch), loss_after(best, epoch)
+        there, here = curve.loss_after(epoch), best.loss_after(epoch)
         return math.inf if there is None or here is None else there - here
 
 
 def initial_loss(curves: Iterable[Curve]) -> float:
     """Return the loss before any training, of the first curve that has it; NaN where none has."""
     first = next((curve.evaluations[0] for curve in curves if curve.evaluations), {})
-    loss = first.get("val_loss") if first.get("val_loss") is not None else first.get("train_loss")
+    loss = judged_loss(first)
     return math.nan if loss is None else float(loss)

@@ -15,7 +15,7 @@ from lrtune.checks.curves.progress import still_improving
 from lrtune.checks.curves.setting import Setting
 from lrtune.checks.curves.verdict import judge
 from lrtune.probes.curves.reading import read_curve
-from lrtune.results import Curve, StepResult
+from lrtune.results import GRIDS, Curve, StepResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lrtune.results import Finding
     from lrtune.steps.trials import Trial
 
-_GRIDS = ("refine-grid", "coarse-grid")  # the later one has seen what the earlier one found
+_LATEST_FIRST = GRIDS[::-1]  # the later one has seen what the earlier one found
 _HIGHER = 2.0  # times the best rate: neighbours of the coarse grid lie further apart
 # What every trial of a grid may have in common, and tells of the grid's budget, model or data.
 _COMMON = {"overfitting": overfitting, "underfitting": underfitting, "still-improving": still_improving}
@@ -35,7 +35,7 @@ def loss_curves(results: Mapping[str, StepResult]) -> StepResult:
     Args:
         results: Of the steps before, by name; any may be missing.
     """
-    grids = [results[step] for step in _GRIDS if step in results]
+    grids = [results[step] for step in _LATEST_FIRST if step in results]
     grid = next((grid for grid in grids if grid.summary.get("best") is not None), None)
     best: Trial | None = grid.summary["best"] if grid else None
     curve = grid.curves.get(best["curve"]) if grid and best else None
@@ -57,7 +57,9 @@ def _findings(
 
 def _setting(results: Mapping[str, StepResult], grid: StepResult, best: Trial, curve: Curve) -> Setting:
     trials = grid.summary["trials"]
-    everywhere = [trial for step in _GRIDS if step in results for trial in results[step].summary["trials"]]
+    everywhere = [
+        trial for step in _LATEST_FIRST if step in results for trial in results[step].summary["trials"]
+    ]
     lowest = [trial["train_loss"] for trial in trials if trial["train_loss"] is not None]
     epochs = int(grid.details.get("epochs") or max(len(curve.evaluations) - 1, 1))
     return Setting(

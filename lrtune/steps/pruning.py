@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lrtune.population.training import judged
 from lrtune.study.search import place_of
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ class Pruning:
         """See `Selection.losing`."""
         waiting, behind = list(self._asked), []
         for run in runs:
-            one, loss = asked_of(run, waiting), judged(run.curve, epoch)
+            one, loss = asked_of(run, waiting), run.curve.loss_after(epoch)
             waiting.remove(one)
             if loss is not None and self._reports.add(one.taken, epoch, loss):
                 behind += [run] if place_of(one.taken.identity) > 0 else []

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from lrtune.checks.grid import has_exploded
+from lrtune.results import judged_loss
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -60,10 +61,8 @@ def _state(run: Run) -> str:
 
 
 def _exploded(run: Run) -> bool:
-    losses = [row["train_loss"] for row in run.curve.evaluations if row.get("train_loss") is not None]
-    return bool(losses) and has_exploded(
-        losses[0], losses[-1], min(loss for loss in losses if loss is not None)
-    )
+    losses = [loss for row in run.curve.evaluations if (loss := row.get("train_loss")) is not None]
+    return bool(losses) and has_exploded(losses[0], losses[-1], min(losses))
 
 
 def rounded(value: float, digits: int = 6) -> float:
@@ -73,7 +72,7 @@ def rounded(value: float, digits: int = 6) -> float:
 
 def score(trial: Trial) -> float:
     """Return what a trial is judged by: validation loss, or training loss where nothing is validated."""
-    loss = trial["val_loss"] if trial["val_loss"] is not None else trial["train_loss"]
+    loss = judged_loss(trial)
     return math.inf if loss is None or trial["state"] != "complete" else float(loss)
 
 
@@ -87,15 +86,6 @@ def ranked(trials: Iterable[Trial]) -> list[Trial]:
 def best_of(trials: Sequence[Trial]) -> Trial | None:
     """Return the best complete trial."""
     return min((trial for trial in trials if score(trial) < math.inf), key=score, default=None)
-
-
-def loss_after(curve: Curve, epoch: int) -> float | None:
-    """Return the loss that a trial is judged by, after an epoch; None where it was not measured."""
-    for row in curve.evaluations:
-        if row.get("epoch") == epoch:
-            loss = row.get("val_loss")
-            return loss if loss is not None else row.get("train_loss")
-    return None
 
 
 def ended_at(curve: Curve) -> int:

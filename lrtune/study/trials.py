@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
 
+from lrtune.results import judged_loss
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -114,7 +116,7 @@ def losses_by_epoch(evaluations: Sequence[Mapping[str, Any]]) -> dict[int, float
     """Return what Optuna knows as intermediate values: the loss that is judged, after each epoch."""
     losses = {}
     for row in evaluations:
-        loss = row.get("val_loss") if row.get("val_loss") is not None else row.get("train_loss")
+        loss = judged_loss(row)
         if loss is not None and row.get("epoch"):
             losses[int(row["epoch"])] = float(loss)
     return losses

@@ -54,7 +54,7 @@ class FusedOutcomes:
     def __init__(self, task: Task, stack: Stack, traced: bool = True, recorded_at: int = RECORDED_AT) -> None:
         self._stack = stack
         self._running = _Running(task, stack.model)
-        self._tapes = Tapes(recorded_at) if traced else None
+        self._tapes = Tapes(recorded_at if traced else None)
 
     def __call__(self, varied: Tensors, batch: Any, training_mode: bool) -> dict[str, Any]:
         """Return `loss`, each `metric ...`, `[members]`, and `output` and `target`, a member in each row.
@@ -68,11 +68,7 @@ class FusedOutcomes:
         """
         stack = self._stack
         setting = (training_mode, stack.members)
-        played = (
-            None
-            if self._tapes is None
-            else self._tapes.tape_for(batch, setting, lambda: self._recorded(varied, batch, training_mode))
-        )
+        played = self._tapes.tape_for(batch, setting, lambda: self._recorded(varied, batch, training_mode))
         if played is None:
             return self._computed(varied, batch, training_mode)
         with torch.no_grad():

@@ -51,7 +51,7 @@ class FusedGradient:
     def __init__(self, task: Task, stack: Stack, traced: bool = True, recorded_at: int = RECORDED_AT) -> None:
         self._stack = stack
         self._stepping = _Stepping(task, stack.model)
-        self._tapes = Tapes(recorded_at) if traced else None
+        self._tapes = Tapes(recorded_at if traced else None)
 
     def __call__(self, batch: Any, stacked: bool) -> tuple[torch.Tensor, Sequence[torch.Tensor | None]]:
         """Return the losses, `[members]`, and the gradient of each trained tensor, `[members, *shape]` or None.
@@ -62,11 +62,7 @@ class FusedGradient:
         """
         stack = self._stack
         setting = (stacked, stack.members)
-        played = (
-            None
-            if self._tapes is None
-            else self._tapes.tape_for(batch, setting, lambda: self._recorded(stacked, batch))
-        )
+        played = self._tapes.tape_for(batch, setting, lambda: self._recorded(stacked, batch))
         if played is None:
             return self._computed(stacked, stack.trained, stack.varied, stack.shared, batch)
         with torch.no_grad():

@@ -84,5 +84,4 @@ def test_what_is_recorded(name: str) -> None:
     together = FusedPopulation(program(FUSED[name]), MEMBERS, batches(FUSED[name]), {})
     together.advance(4)
     tapes = together._gradient._tapes
-    assert tapes is not None
     assert [tape is not None for tape in tapes._tapes.values()] == [name not in UNRECORDED]
