@@ -47,6 +47,14 @@ class Sharded:
         self.members, self.workers, self.nested = members, workers, nested
 
 
+class Fused(FusedPopulation):
+    """One program that remembers whether it is recorded."""
+
+    def __init__(self, program: Any, members: Any, train: Any, splits: Any, traced: bool) -> None:
+        super().__init__(program, members, train, splits, traced)
+        self.traced = traced
+
+
 @pytest.fixture
 def choose(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Plan | None]:
     """A function that chooses by given times: how many times as fast as one by one each execution is."""
@@ -68,13 +76,14 @@ def choose(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Plan | None]:
                 speed = speeds["each" if population.nested.execution == "fused" else "workers"]
                 speed = speed * speeds["channels"] if population.nested.channels_last else speed
             else:
-                assert isinstance(population, FusedPopulation)
-                speed = speeds["recorded" if population._gradient._tapes is not None else "program"]
+                assert isinstance(population, Fused)
+                speed = speeds["recorded" if population.traced else "program"]
             if isinstance(speed, Exception):
                 raise speed
             return Timed(0.0, STEP * len(population.members) / speed)
 
         monkeypatch.setattr("lrtune.population.choosing.timed", timed)
+        monkeypatch.setattr("lrtune.population.choosing.FusedPopulation", Fused)
         monkeypatch.setattr("lrtune.population.choosing.ShardedPopulation", Sharded)
         monkeypatch.setattr("lrtune.population.timing.Budget.left", left)
         task = blob_task(model=convolution) if images else blob_task()
