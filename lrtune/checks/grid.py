@@ -127,6 +127,31 @@ def refine_no_gain(best: dict[str, Any], from_coarse: bool) -> Finding | None:
     return finding("refine-no-gain", message, 0.0, "> 0")
 
 
+def longer_is_no_better(
+    before: float, epochs_before: int, best: float, epochs: int, settings: str
+) -> Finding | None:
+    """The search's best trial ends lower than the coarse grid's best cell did in the grid itself.
+
+    Args:
+        before: Loss of the coarse grid's best cell.
+        epochs_before: For how many it was trained.
+        best: Loss of the search's best trial.
+        epochs: Of the search; with no more than before, equal epochs tell all there is to tell.
+        settings: Names that cell's.
+    """
+    if not before < best or epochs <= epochs_before:
+        return None
+    message = (
+        f"After {epochs} epochs no trial of the search is below the {before:.4g} that {settings} reached in the coarse "
+        f"grid after {epochs_before}: the best has {best:.4g}, so longer training does harm here."
+    )
+    fix = (
+        f"Stop where the validation loss is lowest: train for about {epochs_before} epochs "
+        f"(--set refine.epochs={epochs_before} searches for them), or give the model more data or more weight decay."
+    )
+    return finding("refine-no-gain", message, best, f"< {before:.4g}", fix)
+
+
 def within_seed_noise(coarse: Sequence[float], refined: Sequence[float]) -> Finding | None:
     """The refined setting is better than the coarse one by more than the seed changes.
 
@@ -147,11 +172,19 @@ def within_seed_noise(coarse: Sequence[float], refined: Sequence[float]) -> Find
     limit = float(stdtrit(len(coarse) - 1, 1 - LEVEL)) * error
     if gain > limit:
         return None
+    seeds = f"Over {len(coarse)} further seeds"
+    if gain > -limit or gain == 0:
+        message = (
+            f"{seeds} the refined setting gains {gain:.3g} over the coarse one, with a standard error of {error:.2g}: "
+            "no more than chance."
+        )
+        return finding("within-seed-noise", message, gain, f"> {limit:.3g}")
     message = (
-        f"Over {len(coarse)} seeds the refined setting gains {gain:.3g} over the coarse one, with a standard error "
-        f"of {error:.2g}: no more than chance."
+        f"{seeds} the refined setting is worse than the coarse one, by {-gain:.3g} with a standard error of "
+        f"{error:.2g}: its lower loss in the search was that seed's luck."
     )
-    return finding("within-seed-noise", message, gain, f"> {limit:.3g}")
+    fix = "Take the coarse setting, as lrtune does."
+    return finding("within-seed-noise", message, gain, f"> {limit:.3g}", fix)
 
 
 def paired_gain(coarse: Sequence[float], refined: Sequence[float]) -> tuple[float, float]:

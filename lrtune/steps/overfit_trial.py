@@ -16,6 +16,7 @@ from lrtune.probes.learning.attainable import accuracy_of
 from lrtune.probes.learning.limits import limits
 from lrtune.probes.losses.loss_family import ignored_index
 from lrtune.results import Curve
+from lrtune.steps.effort import USUAL, Effort, Patience
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,13 +26,10 @@ if TYPE_CHECKING:
     from lrtune.probes.learning.attainable import Attainable
     from lrtune.probes.learning.limits import Limits
     from lrtune.probes.losses.loss_family import LossFamily
+    from lrtune.progress import Bar
     from lrtune.steps.context import Context
 
-RATES = tuple(
-    10 ** (half_decade / 2) for half_decade in range(-8, 1)
-)  # 1e-4 to 1: what any optimizer is run at
 _CHECK_EVERY = 25  # steps between measurements on the whole sample
-_HOPEFUL = 4  # rates that go on after a quarter of the steps
 _FALLING = (
     0.1  # of the way left to the floor: squashed outputs and constants creep by less in half of the steps
 )
@@ -47,6 +45,8 @@ class Trial:
         family: Which loss it is, None when unknown.
         aim: What the sample allows.
         mismatched: The sample with the inputs of other examples, None where it cannot be made.
+        effort: What is tried.
+        patience: For how long.
     """
 
     def __init__(
@@ -56,8 +56,12 @@ class Trial:
         family: LossFamily | None,
         aim: Attainable,
         mismatched: list[Any] | None,
+        effort: Effort = USUAL,
+        patience: Patience | None = None,
     ) -> None:
-        self.curves = {rate: Curve() for rate in RATES}
+        self.curves = {rate: Curve() for rate in effort.rates}
+        self._effort = effort
+        self._patience = patience or Patience()
         self._context = context
         self._aim = aim
         self._batches = batches
@@ -66,7 +70,7 @@ class Trial:
         self._done = 0
         self._accuracy, program = _with_accuracy(context.program, family)
         sample = FixedBatches(list(batches))
-        members = [Member(rate, 0.0, context.config.seed, context.config.seed) for rate in RATES]
+        members = [Member(rate, 0.0, context.config.seed, context.config.seed) for rate in effort.rates]
         splits = {"sample": sample} | ({"mismatched": FixedBatches(mismatched)} if mismatched else {})
         self._splits = list(splits)
         self._population: Population = context.planner.population(
@@ -80,21 +84,26 @@ class Trial:
         return list(self._attempts.values())
 
     def run(self) -> None:
-        """Train until one rate has learnt the sample, or the steps are used up, and look closer at the best."""
+        """Train until one rate has learnt the sample, or steps or time are used up, and look closer at the best."""
         self._measure()
         with self._context.progress.bar("overfitting a small sample", self._steps) as bar:
-            while self._done < self._steps and self._population.members and not self.succeeded:
-                bar.advance(self._advance())
-                self._drop_stopped(hopeful_only=self._done >= self._steps / 4)
+            while not self.succeeded and self._goes_on():
+                self._advance(bar)
+                self._drop_stopped(self._effort.going_on(self._done / self._steps))
             if not self.succeeded:
-                self._look_at_inputs()
-                self.limits = self._limits()
+                if not self._patience.ended:
+                    self._look_at_inputs()
+                    self.limits = self._limits()
                 return
             self._keep_best()
-            while self._done < self._steps and self._population.members and self._in_doubt():
-                bar.advance(self._advance())
-                self._drop_stopped(hopeful_only=False)
+            while self._in_doubt() and self._goes_on():
+                self._advance(bar)
+                self._drop_stopped()
             self._press(bar)
+
+    def _goes_on(self) -> bool:
+        """Say whether there are steps to take, members to take them, and the time for it."""
+        return self._done < self._steps and bool(self._population.members) and self._patience.lasts()
 
     @property
     def still_falling(self) -> bool:
@@ -133,12 +142,12 @@ class Trial:
             has_mode_gap(best, self._aim) or may_be_squashed(best, self._aim)
         )
 
-    def _press(self, bar: Any) -> None:
+    def _press(self, bar: Bar) -> None:
         """Train on while bounds of the outputs hold the loss up: it stalls, or a wide range comes into sight."""
         known, self.limits = self.best(), self._limits()
-        while self._done < self._steps and may_be_bounded(self.limits, learnt=True):
-            bar.advance(self._advance())
-            self._drop_stopped(hopeful_only=False)
+        while may_be_bounded(self.limits, learnt=True) and self._goes_on():
+            self._advance(bar)
+            self._drop_stopped()
             if not has_overfit(self._attempts[known.learning_rate], self._aim):
                 self._take_back(known)
                 return
@@ -160,14 +169,17 @@ class Trial:
         context = self._context
         return limits(context.program, self._population.export(lowest), self._batches, context.config.seed)
 
-    def _advance(self) -> int:
-        block = min(_CHECK_EVERY, self._steps - self._done)
-        losses = self._population.advance(block).tolist()
-        for member, row in zip(self._population.members, losses, strict=True):
-            self.curves[member.learning_rate].loss.extend(loss for loss in row if math.isfinite(loss))
-        self._done += block
+    def _advance(self, bar: Bar) -> None:
+        """Train as far as the next measurement, or for as long as there is time, and measure."""
+        end = min(self._done + _CHECK_EVERY, self._steps)
+        while self._done < end and self._patience.lasts():
+            block = min(self._effort.block, end - self._done)
+            losses = self._population.advance(block).tolist()
+            for member, row in zip(self._population.members, losses, strict=True):
+                self.curves[member.learning_rate].loss.extend(loss for loss in row if math.isfinite(loss))
+            self._done += block
+            bar.advance(block)
         self._measure()
-        return block
 
     def _measure(self) -> None:
         modes = [self._population.evaluate("sample", training_mode=mode) for mode in (False, True)]
@@ -221,11 +233,11 @@ class Trial:
         best, members = self.best(), self._population.members
         self._population.keep([i for i, m in enumerate(members) if m.learning_rate == best.learning_rate])
 
-    def _drop_stopped(self, hopeful_only: bool) -> None:
+    def _drop_stopped(self, most: int | None = None) -> None:
+        """Drop the members that have diverged, and of the others all but so many with the lowest losses."""
         members = self._population.members
         alive = [i for i, m in enumerate(members) if self._attempts[m.learning_rate].diverged_at is None]
-        if hopeful_only:
-            alive = sorted(alive, key=lambda i: self._attempts[members[i].learning_rate].loss)[:_HOPEFUL]
+        alive = sorted(alive, key=lambda i: self._attempts[members[i].learning_rate].loss)[:most]
         self._population.keep(sorted(alive))
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lrtune.checks import grid as checks
 from lrtune.population.protocol import Member
 from lrtune.results import StepResult
 from lrtune.steps.attempts import attempts
 from lrtune.steps.pruning import Pruning, asked_of
+from lrtune.steps.refine_findings import refine_findings
 from lrtune.steps.refine_setup import GROWS, agreed, further, round_of, starting_point
 from lrtune.steps.repeats import Repeats, repeated, repeats_from
 from lrtune.steps.shared_trials import Role, SharedTrials, lost_row
-from lrtune.steps.trials import Trial, best_of, counted, labelled, ranked, score, trial_of
+from lrtune.steps.trials import Trial, best_of, counted, ranked, score, trial_of
 from lrtune.study.agreement import agree
 from lrtune.study.place import StudyPlace
 from lrtune.study.pruning import Reports
@@ -82,7 +82,7 @@ def refine_grid(
         if study.more:
             found["rounds"] = [*found["rounds"], further(context, coarse, study.more, found, done)]
             queue.set_up({**(queue.setup or {}), "rounds": found["rounds"]})
-        return _Refinement(context, found, study, done, queue).run()
+        return _Refinement(context, found, study, coarse, done, queue).run()
     finally:
         queue.close()  # which gives back what was taken and not told
 
@@ -95,7 +95,7 @@ def work_on_refined_grid(context: Context, study: Study, queue: TrialQueue) -> i
         UserCodeError: If the user's code raises alike in the first trials.
     """
     found = agree(queue, {"made_from": study.made_from}, ("space", "cells", "combination", *GROWS))
-    work = _Refinement(context, found, study, None, queue)
+    work = _Refinement(context, found, study, None, None, queue)
     work.search()
     return work.trials.trained
 
@@ -108,10 +108,11 @@ class _Refinement:
         context: Context,
         found: Mapping[str, Any],
         study: Study,
+        coarse: StepResult | None,
         done: StepResult | None,
         queue: TrialQueue,
     ) -> None:
-        self._context = context
+        self._context, self._grid = context, coarse
         self._settings = context.config.refine
         self._study = study
         self._axes = dict(study.combination)
@@ -265,11 +266,8 @@ class _Refinement:
             "left_out": self._left_out,
             "study": self._study.place.name,
         }
-        judged = [checks.all_diverged(rows), checks.failed_trials(rows, labelled)]
-        judged.append(checks.no_validation_data(self._context.task.val is not None))
-        if best is not None and coarse is not None:
-            judged.append(checks.refine_no_gain(coarse, best["curve"] == coarse["curve"]))
-        found = [one for one in (*judged, repeats.judged()) if one]
+        epochs, validated = self._settings.epochs, self._context.task.val is not None
+        found = refine_findings(rows, coarse, self._grid, epochs, validated, repeats)
         curves = {row["curve"]: self.trials.curves[row["curve"]] for row in rows}
         return StepResult("refine-grid", found, summary, details=details, curves=curves)
 

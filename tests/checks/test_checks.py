@@ -329,6 +329,44 @@ def test_false_alarms_of_the_t_test() -> None:
     assert 0.03 < np.mean(found) < 0.07
 
 
+@pytest.mark.parametrize(
+    ("coarse", "refined", "said"),
+    [
+        pytest.param([1.0, 3.0, 5.0], [1.0, 2.0, 3.0], "gains 1 over", id="a gain within the noise"),
+        pytest.param([1.0, 2.0, 3.0], [1.0, 2.5, 2.9], "no more than chance", id="a loss within the noise"),
+        pytest.param(
+            [1.0, 2.0, 3.0], [2.0, 3.1, 4.2], "worse than the coarse one, by 1.1", id="a loss beyond it"
+        ),
+    ],
+)
+def test_a_setting_that_is_worse_beyond_the_noise_is_called_worse(
+    coarse: list[float], refined: list[float], said: str
+) -> None:
+    """Chance is only blamed for differences that it explains, in either direction."""
+    found = grid.within_seed_noise(coarse, refined)
+    assert found is not None
+    assert said in found.message
+
+
+@pytest.mark.parametrize(
+    ("before", "best", "epochs", "told"),
+    [
+        pytest.param(0.5, 0.6, 15, True, id="worse after more epochs"),
+        pytest.param(0.5, 0.5, 15, False, id="as good"),
+        pytest.param(0.5, 0.4, 15, False, id="better"),
+        pytest.param(0.5, 0.6, 3, False, id="no more epochs than in the grid"),
+    ],
+)
+def test_longer_is_no_better(before: float, best: float, epochs: int, told: bool) -> None:
+    """A search that ends above what the grid had reached after fewer epochs is told, with both losses and epochs."""
+    found = grid.longer_is_no_better(before, 3, best, epochs, "lr 0.1, weight decay 0")
+    assert (found is not None) == told
+    if found is not None:
+        assert found.code == "refine-no-gain"
+        assert all(word in found.message for word in ("After 15 epochs", "0.5 that lr 0.1", "after 3", "0.6"))
+        assert "refine.epochs=3" in found.fix
+
+
 def test_refine_no_gain() -> None:
     """The coarse grid's cell as the best trial of the refined search is told."""
     assert grid.refine_no_gain(trial(), from_coarse=False) is None
