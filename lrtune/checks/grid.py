@@ -143,7 +143,7 @@ def longer_is_no_better(
         return None
     message = (
         f"After {epochs} epochs no trial of the search is below the {before:.4g} that {settings} reached in the coarse "
-        f"grid after {epochs_before}: the best has {best:.4g}, so longer training does harm here."
+        f"grid after {epochs_before}: the best has {best:.4g}, so longer training gains nothing here."
     )
     fix = (
         f"Stop where the validation loss is lowest: train for about {epochs_before} epochs "
