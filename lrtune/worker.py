@@ -16,6 +16,7 @@ from lrtune.data.device import resolve_device
 from lrtune.grids import Grids
 from lrtune.population.outside import outside_kept
 from lrtune.population.precision import check_precision, products_in
+from lrtune.population.told import Told
 from lrtune.provenance import made_from
 from lrtune.random_state import preserved
 from lrtune.results import StepResult
@@ -70,6 +71,7 @@ class Worker:
         self._variants = Variants(task, self._config, folder, self._open)
         self._grids = Grids(self._studies, self._variants)
         self._context: Context | None = None
+        self._told = Told(progress)
 
     def run(self) -> StepResult:
         """Work until nothing is left; return how much was done.
@@ -113,6 +115,7 @@ class Worker:
     ) -> int:
         self._progress.note(f"worker: joined the study '{queue.place.name}' in {queue.place}")
         try:
+            self._told.begin(step)
             context = self._opened()
             with outside_kept(context.task):
                 return work(context, self._origin(step), queue)
@@ -136,9 +139,10 @@ class Worker:
         return self._context
 
     def _open(self, task: Task, config: Config) -> Context:
-        return open_context(
-            task, config, self._progress, lambda name, role: load_function(name, role, self._folder)
-        )
+        def load(name: str, role: str) -> Callable[..., Any]:
+            return load_function(name, role, self._folder)
+
+        return open_context(task, config, self._progress, load, told=self._told)
 
     def _origin(self, step: str) -> dict[str, Any]:
         sources = optimizer_sources(self._task, self._config.optimizer.name, self._folder)
