@@ -16,26 +16,18 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import RDBStorage
-from optuna.trial import TrialState, create_trial
+from optuna.trial import TrialState
 
 from lrtune.storage import StorageError
-from lrtune.study.late import drop_waiting, tell_late, told_by_another
-from lrtune.study.life import Pulse, fail, life_in
-from lrtune.study.opening import DAMAGED, NoStudyError, StudyFileError, open_storage, open_study
-from lrtune.study.patience import Patience
+from lrtune.study.connection import Connection
+from lrtune.study.life import Pulse, life_in
 from lrtune.study.quiet import quiet
-from lrtune.study.sqlite_lock import locked, unlock
+from lrtune.study.telling import Telling, give_up, tell
 from lrtune.study.trials import (
     CURVE,
     DIGEST,
-    GIVEN_BACK,
     IDENTITY,
-    LATE,
-    ROW,
-    STATES,
     Taken,
     Told,
     Wanted,
@@ -43,17 +35,19 @@ from lrtune.study.trials import (
     living,
     row_of,
 )
+from lrtune.study.waiting import adopt, enqueue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    import optuna
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
+    from lrtune.study.patience import Patience
     from lrtune.study.place import StudyPlace
 
-_SETUP = "lrtune"  # user attributes of a study: what it is a study of,
-_SET_ASIDE = "lrtune:set aside:"  # and, with a number, that this trial is to be trained anew
+_SET_ASIDE = "lrtune:set aside:"  # user attribute of a study, with a number: this trial is to be trained anew
 _SUSPECT = 2  # processes that have died with a trial before it is trained alone
 DEADLY = 3  # and before it is given up, where others go on: it may be what kills them
 
@@ -72,38 +66,44 @@ class TrialQueue:
     """
 
     def __init__(self, place: StudyPlace, create: bool = True) -> None:
-        self.place = place
-        self.patiently = Patience(place)  # an outage that one use of it notices counts for all
-        self._lock = locked(place)
-        self._storage: BaseStorage | None = None
-        try:
-            with quiet():
-                self._open(create)
-        except BaseException:
-            self._release()
-            raise
+        self._mine: dict[int, Taken] = {}
+        self._connection = Connection(place, create, self._begin)
 
-    def _open(self, create: bool) -> None:
-        place = self.place
-        try:
-            self._storage = storage = self.patiently(partial(open_storage, place))
-            self.study = self.patiently(partial(self._opened, storage, create))
-            self._life = life_in(place, self.study, storage)
-            self._pulse = Pulse(self._life, place.heartbeat, self.patiently.missed)
-            self._mine: dict[int, Taken] = {}
-            if not place.shared:
-                self._life.fail_orphans(set())
-        except Exception as error:
-            # A damage may show itself at any reading; the file belongs to this process alone.
-            if place.storage is not None or place.path is None or DAMAGED[1] not in str(error):
-                raise
-            raise StudyFileError(str(error).splitlines()[0]) from error
+    def _begin(self, connection: Connection) -> None:
+        place = connection.place
+        self._life = life_in(place, connection.study, connection.storage)
+        self._pulse = Pulse(self._life, place.heartbeat, connection.patiently.missed)
+        if not place.shared:
+            self._life.fail_orphans(set())
+
+    @property
+    def place(self) -> StudyPlace:
+        """Where the study is kept."""
+        return self._connection.place
+
+    @property
+    def patiently(self) -> Patience:
+        """Calls what uses the storage, and waits while it is away."""
+        return self._connection.patiently
+
+    @property
+    def study(self) -> optuna.Study:
+        """Optuna's study."""
+        return self._connection.study
 
     @property
     def storage(self) -> BaseStorage:
         """Optuna's storage of the study."""
-        assert self._storage is not None, "the queue is closed"
-        return self._storage
+        return self._connection.storage
+
+    @property
+    def setup(self) -> dict[str, Any] | None:
+        """What the study is of, as plain values; None before anyone has said."""
+        return self._connection.setup
+
+    def set_up(self, setup: Mapping[str, Any]) -> None:
+        """Say what the study is of."""
+        self._connection.set_up(setup)
 
     def close(self) -> None:
         """Let go of the storage; trials that are not told are given back before.
@@ -116,37 +116,7 @@ class TrialQueue:
                 self.give_back()
         finally:
             self._pulse.stop()
-            self._release()
-
-    def _release(self) -> None:
-        if isinstance(self._storage, RDBStorage):
-            self._storage.remove_session()
-            self._storage.engine.dispose()
-        self._storage = None
-        if self._lock is not None:
-            unlock(self._lock)
-            self._lock = None
-
-    def _opened(self, storage: BaseStorage, create: bool) -> optuna.Study:
-        try:
-            return open_study(storage, self.place.name)
-        except NoStudyError:
-            if not create:
-                raise
-        return optuna.create_study(
-            study_name=self.place.name, storage=storage, load_if_exists=True, direction="minimize"
-        )
-
-    # --- what it is a study of ------------------------------------------------------------------------------------
-
-    @property
-    def setup(self) -> dict[str, Any] | None:
-        """What the study is of, as plain values; None before anyone has said."""
-        return self.patiently(lambda: self.study.user_attrs.get(_SETUP))
-
-    def set_up(self, setup: Mapping[str, Any]) -> None:
-        """Say what the study is of."""
-        self.patiently(lambda: self.study.set_user_attr(_SETUP, dict(setup)))
+            self._connection.close()
 
     # --- what is there --------------------------------------------------------------------------------------------
 
@@ -186,36 +156,14 @@ class TrialQueue:
         )
         absent = [one for one in wanted if one.identity not in alive]
         for one in absent if ahead is None else absent[: max(ahead - waiting, 0)]:
-            self._enqueue(one, [trial for trial in trials if trial.user_attrs[IDENTITY] == one.identity])
-
-    def _enqueue(self, wanted: Wanted, before: Sequence[FrozenTrial]) -> None:
-        drawn = [trial for trial in before if trial.params]
-        fixed = {**wanted.params, **(drawn[-1].params if drawn else {})}
-        self.study.add_trial(
-            create_trial(
-                state=TrialState.WAITING,
-                params=dict(wanted.params) if wanted.distributions else {},
-                distributions=dict(wanted.distributions),
-                user_attrs={IDENTITY: wanted.identity},
-                system_attrs={"fixed_params": fixed},
-            )
-        )
+            enqueue(self.study, one, trials)
 
     def adopt(
         self, wanted: Wanted, row: Mapping[str, Any], loss: float | None, losses: Mapping[int, float]
     ) -> None:
         """Add a trial that was trained before there was this study."""
-        complete = row["state"] == "complete"
-        trial = create_trial(
-            state=STATES.get(row["state"], TrialState.FAIL),
-            value=loss if complete else None,
-            params=dict(wanted.params),
-            distributions=dict(wanted.distributions),
-            user_attrs={IDENTITY: wanted.identity, ROW: dict(row)},
-            intermediate_values=dict(losses),
-        )
         with quiet():
-            self.patiently(lambda: self.study.add_trial(trial))
+            self.patiently(lambda: adopt(self.study, wanted, Telling(row, loss, losses)))
 
     def under_way(self, identities: Iterable[str]) -> int:
         """Return how many of some trials others have in training."""
@@ -257,7 +205,7 @@ class TrialQueue:
             if trial.state != TrialState.WAITING or identity not in wanted:
                 continue
             if alive[identity] != trial.number:
-                self._give_up(trial._trial_id)
+                give_up(self.storage, trial._trial_id)
                 continue
             deaths = deaths_of(trials, identity)
             if len(taken) == count or (deaths >= _SUSPECT and taken):
@@ -303,59 +251,27 @@ class TrialQueue:
         Returns:
             Whether it counts: not where this process was thought dead, and another has told the trial by now.
         """
-        attributes = {CURVE: curve, DIGEST: digest, ROW: dict(row)}
+        telling = Telling(row, loss, losses, curve, digest)
         with quiet():
-            counts = self.patiently(lambda: self._tell(taken, attributes, loss, losses))
+            counts = self.patiently(lambda: self._tell(taken, telling))
         self._let_go(taken)
         return counts
 
-    def _tell(
-        self, taken: Taken, attributes: Mapping[str, Any], loss: float | None, losses: Mapping[int, float]
-    ) -> bool:
-        storage, trial_id, row = self.storage, taken.trial_id, attributes[ROW]
-        state = STATES.get(row["state"], TrialState.FAIL)
-        value = None if state == TrialState.FAIL else loss
-        trials: list[FrozenTrial] = []
-        if self.place.shared:
-            trials, set_aside = self._look()
-            other = told_by_another(trials, set_aside, taken.identity, trial_id)
-            if other is not None:
-                self._give_up(trial_id)
-                return bool(other.user_attrs.get(LATE) == trial_id)  # by an attempt whose answer was lost
-        try:
-            for epoch, after in losses.items():
-                storage.set_trial_intermediate_value(trial_id, epoch, after)
-            for name, told in attributes.items():
-                if told is not None:
-                    storage.set_trial_user_attr(trial_id, name, told)
-            storage.set_trial_state_values(trial_id, state, None if value is None else [value])
-        except UpdateFinishedTrialError:
-            ended = storage.get_trial(trial_id)
-            if (
-                row_of(ended, set()) != row
-            ):  # else told already, by an attempt whose answer was lost on the way
-                tell_late(self.study, ended, state, attributes, value, losses)
-                drop_waiting(storage, trials, taken.identity)
-        return True
+    def _tell(self, taken: Taken, telling: Telling) -> bool:
+        others, set_aside = self._look() if self.place.shared else ([], set())
+        return tell(self.study, self.storage, taken, telling, others, set_aside)
 
     def give_back(self) -> None:
         """Return the trials that were taken and not told, to be taken again by whoever comes."""
         with quiet():
             for one in list(self._mine.values()):
-                self.patiently(partial(self._give_up, one.trial_id))
+                self.patiently(partial(give_up, self.storage, one.trial_id))
                 self.patiently(partial(self._ensure, [one.wanted]))
                 self._let_go(one)
 
     def _let_go(self, taken: Taken) -> None:
         self._mine.pop(taken.trial_id, None)
         self._pulse.remove(taken.trial_id)
-
-    def _give_up(self, trial_id: int) -> None:
-        try:
-            self.storage.set_trial_user_attr(trial_id, GIVEN_BACK, True)
-        except UpdateFinishedTrialError:
-            return
-        fail(self.storage, trial_id)
 
     def _look(self) -> tuple[list[FrozenTrial], set[int]]:
         """Return the trials that have an identity, and the numbers of those set aside."""

@@ -15,6 +15,7 @@ from lrtune.study.patience import Patience
 from lrtune.study.place import StudyPlace
 from lrtune.study.queue import TrialQueue
 from lrtune.study.trials import Wanted, losses_by_epoch
+from lrtune.study.waiting import enqueue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,7 +140,7 @@ def test_of_two_trials_of_one_identity_the_first_counts(journal: list[TrialQueue
     """Where two processes have enqueued a cell at once, the later trial is dropped and never trained."""
     one, other = journal
     one.ensure(CELLS[:1])
-    one._enqueue(CELLS[0], [])  # what another process does that has not seen the first yet
+    enqueue(one.study, CELLS[0], [])  # what another process does that has not seen the first yet
     (taken,) = one.take(9, CELLS)
     assert other.take(9, CELLS) == []
     assert tell(one, taken)
@@ -190,7 +191,7 @@ def test_after_an_outage_the_living_have_time(tmp_path: Path) -> None:
     one.ensure(CELLS[:1])
     one.take(1, CELLS)
     other._life = InAttributes(other.study, other.storage, other.place.grace, lambda: now[0])
-    other.patiently = Patience(other.place, clock=lambda: now[0])
+    other._connection.patiently = Patience(other.place, clock=lambda: now[0])
     other.take(1, CELLS)  # sees the trial
     now[0] = 100
     other.patiently.missed()
