@@ -1,8 +1,8 @@
-"""The configuration: which keys there are, their defaults and ranges, and how their faults are told."""
+"""The configuration: which keys there are, their defaults and ranges."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -16,13 +16,9 @@ from pydantic import (
     model_validator,
 )
 
-from lrtune.errors import ConfigError, did_you_mean
+from lrtune.config_faults import faults_of, listed
+from lrtune.errors import ConfigError
 from lrtune.storage import parsed
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from pydantic_core import ErrorDetails
 
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Decay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -191,92 +187,10 @@ class Config(_Section):
         try:
             super().__init__(**keys)
         except ValidationError as error:
-            raise ConfigError(listed(faults_of(error, keys, place="Config", overridden={}))) from None
+            raise ConfigError(
+                listed(faults_of(error, keys, place="Config", overridden={}, model=Config))
+            ) from None
 
     def updated(self, **keys: Any) -> Config:
         """Return a checked copy with some keys replaced."""
         return Config(**{**self.model_dump(exclude_unset=True), **keys})
-
-
-def faults_of(
-    error: ValidationError, raw: Mapping[str, Any], place: str, overridden: Mapping[str, str]
-) -> list[str]:
-    """Return one line a fault: where it is, what is wrong, the value found.
-
-    Args:
-        error: What pydantic found.
-        raw: The keys as the user gave them.
-        place: The file, or `Config`.
-        overridden: Key paths that come from the command line, each with its option: `--set`, `--seed`.
-    """
-    return [_one_fault(fault, raw, place, overridden) for fault in error.errors()]
-
-
-def listed(faults: Sequence[str]) -> str:
-    """Return faults as one message."""
-    if len(faults) == 1:
-        return faults[0]
-    return f"{len(faults)} faults:\n" + "\n".join(f"  {fault}" for fault in faults)
-
-
-def _one_fault(fault: ErrorDetails, raw: Mapping[str, Any], place: str, overridden: Mapping[str, str]) -> str:
-    keys = _keys_into(raw, fault["loc"])
-    path = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")
-    where = f"{place}: {path}"
-    if given := [how for key, how in overridden.items() if _meet(path, key)]:
-        where = given[-1] if given[-1] != "--set" else f"--set {path}"
-    if fault["type"] == "extra_forbidden":
-        known = _known_keys(keys[:-1])
-        return f"{where}: unknown key{did_you_mean(str(keys[-1]), known)} (known: {', '.join(known)})"
-    found = fault["input"]
-    unsaid = path == "storage" or (isinstance(found, dict) and fault["type"] == "value_error")  # a password
-    shown = "" if unsaid else f", found {found!r}"
-    return f"{where}: {_reworded(fault)}{shown}"
-
-
-def _meet(path: str, key: str) -> bool:
-    """Say whether one path leads to the other: `coarse` leads to `coarse.lr[2]`, `run` not to `run_dir`."""
-    return f"{path}.".startswith((f"{key}.", f"{key}[")) or key.startswith(f"{path}.")
-
-
-def _keys_into(raw: Any, loc: Sequence[str | int]) -> list[str | int]:
-    """Return the part of pydantic's location that leads through the user's own keys (it adds tags of unions)."""
-    keys: list[str | int] = []
-    for key in loc:
-        if (isinstance(raw, dict) and key in raw) or (isinstance(raw, list) and isinstance(key, int)):
-            keys.append(key)
-            raw = raw[key]  # type: ignore[index]
-    return keys
-
-
-def _known_keys(keys: Sequence[str | int]) -> list[str]:
-    model: Any = Config
-    for key in keys:
-        model = model.model_fields[key].annotation
-    return list(model.model_fields)
-
-
-_WORDS = {
-    "literal_error": "must be {expected}",
-    "greater_than": "must be above {gt:g}",
-    "greater_than_equal": "must be at least {ge:g}",
-    "less_than": "must be below {lt}",
-    "less_than_equal": "must be at most {le}",
-    "too_short": "must hold at least one value",
-    "finite_number": "must be a finite number",
-    "int_type": "must be a whole number",
-    "float_type": "must be a number",
-    "string_type": "must be text",
-    "list_type": "must be a list such as [0.01, 0.1]",
-    "dict_type": "must be keys and values such as {{name: adamw}}",
-    "model_type": "must be keys and values such as {{name: adamw}}",
-    "model_attributes_type": "must be keys and values such as {{name: adamw}}",
-    "string_pattern_mismatch": "must be auto, cpu, cuda, cuda:N or mps",
-}
-
-
-def _reworded(fault: ErrorDetails) -> str:
-    if fault["type"] == "value_error":
-        return str(fault["msg"]).removeprefix("Value error, ")
-    words = _WORDS.get(fault["type"])
-    return words.format(**fault.get("ctx", {})) if words else fault["msg"]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationError
 
-from lrtune.config import Config, faults_of, listed
+from lrtune.config import Config
+from lrtune.config_faults import faults_of, listed
 from lrtune.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def _checked(
         cause = error.__context__
         if not isinstance(cause, ValidationError):
             raise
-        raise ConfigError(listed([*faults, *faults_of(cause, merged, place, overridden)])) from None
+        raise ConfigError(listed([*faults, *faults_of(cause, merged, place, overridden, Config)])) from None
     if faults:
         raise ConfigError(listed(faults))
     return config

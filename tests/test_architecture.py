@@ -45,6 +45,7 @@ DOWNWARDS = (
     "results",
     "config_file",
     "config",
+    "config_faults",
     "task_file",
     "sources",
     "task",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FIRST_EPOCH = 0
+EVALUATION = 2**31  # an epoch number that no training reaches: evaluations read under a seed of their own
 
 
 class Batches(ABC):

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from lrtune.data.loaded import DatasetBatches, IterableBatches
+from lrtune.data.dataset import DatasetBatches
+from lrtune.data.loaded import IterableBatches
 from lrtune.data.resident import ResidentBatches, can_be_resident
 from lrtune.errors import TaskError
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from lrtune.population.protocol import Member
-    from lrtune.population.training import Run, Selection
+    from lrtune.population.selection import Selection
+    from lrtune.population.training import Run
     from lrtune.steps.context import Context
 
 _AGAIN = 2  # times that a trial that has raised is tried again

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lrtune.checks import grid as checks
 from lrtune.population.protocol import Member
-from lrtune.population.training import Halving
+from lrtune.population.selection import Halving
 from lrtune.results import Finding, StepResult
 from lrtune.steps.attempts import attempts
 from lrtune.steps.cells import (

@@ -23,7 +23,8 @@ from torch.utils.data import (
     get_worker_info,
 )
 
-from lrtune.data.loaded import DatasetBatches, IterableBatches, SeededByBatch
+from lrtune.data.dataset import DatasetBatches, SeededByBatch
+from lrtune.data.loaded import IterableBatches
 from lrtune.data.nest import equal_nests
 from lrtune.random_state import mixed
 

@@ -8,7 +8,8 @@ import torch
 from programs import CPU, generator
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
-from lrtune.data.loaded import DatasetBatches, IterableBatches
+from lrtune.data.dataset import DatasetBatches
+from lrtune.data.loaded import IterableBatches
 from lrtune.data.nest import equal_nests, example_count, tensors_of
 from lrtune.data.resident import ResidentBatches, shuffled
 from lrtune.data.source import as_batches

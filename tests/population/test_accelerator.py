@@ -12,7 +12,7 @@ from programs import blob_task, blobs, program_of
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from lrtune.data.loaded import DatasetBatches
+from lrtune.data.dataset import DatasetBatches
 from lrtune.data.resident import ResidentBatches
 from lrtune.population.fused.footprint import footprint
 from lrtune.population.fused.population import FusedPopulation

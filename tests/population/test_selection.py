@@ -7,7 +7,8 @@ import torch
 from programs import CPU, blob_task, blobs, context_of
 
 from lrtune.population.protocol import Member
-from lrtune.population.training import Halving, Run, train_members
+from lrtune.population.selection import Halving
+from lrtune.population.training import Run, train_members
 from lrtune.results import Curve
 from lrtune.steps.coarse_grid import coarse_grid
 
