@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +13,9 @@ from typing import TYPE_CHECKING, Any
 from lrtune.atomic_file import write_atomically
 from lrtune.curve_file import curve_from_csv, curve_to_csv
 from lrtune.errors import RunDirError
+from lrtune.folder_lock import locked_folder
 from lrtune.provenance import fingerprint
 from lrtune.results import SCHEMA, Finding, StepResult, jsonable
-
-try:
-    import fcntl
-except ImportError:
-    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -28,7 +23,6 @@ if TYPE_CHECKING:
     from lrtune.results import Curve
 
 RUNS_AGAIN = "its step runs again"  # what follows from a damaged file, where a recipe finds it
-_locks: set[int] = set()  # descriptors that hold a directory's lock
 
 FILES = {
     "check-init": "check-init.json",
@@ -192,23 +186,15 @@ class RunDir:
         Raises:
             RunDirError: If another process does already.
         """
-        if fcntl is None:  # Windows: two processes at once are then the user's to avoid
-            yield
-            return
         self.path.mkdir(parents=True, exist_ok=True)  # removed, if the step before has written nothing
-        handle = os.open(self.path, os.O_RDONLY)
-        _locks.add(handle)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            _unlock(handle)
-            raise RunDirError(
-                f"run_dir: another lrtune is working in {self.path}; wait for it, or choose another with --run-dir"
-            ) from None
-        try:
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(locked_folder(self.path))
+            except BlockingIOError:
+                raise RunDirError(
+                    f"run_dir: another lrtune is working in {self.path}; wait for it, or choose another with --run-dir"
+                ) from None
             yield
-        finally:
-            _unlock(handle)  # as the system does after kill -9
 
     def set_aside(self, path: Path, why: str) -> None:
         """Rename a damaged file so that it is neither used nor lost."""
@@ -233,22 +219,6 @@ class RunDir:
             if path.stem not in result.curves:
                 self._written.pop(path.stem, None)
                 path.unlink(missing_ok=True)
-
-
-def _unlock(handle: int) -> None:
-    """Close the descriptor, which gives the lock back."""
-    _locks.discard(handle)
-    os.close(handle)
-
-
-def _unlock_in_child() -> None:
-    """A forked child (a worker, a data loader's) that held on to the lock would keep it when its parent is gone."""
-    for handle in list(_locks):
-        _unlock(handle)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_unlock_in_child)
 
 
 def digest_of(content: str | bytes) -> str:

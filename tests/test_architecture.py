@@ -57,6 +57,7 @@ DOWNWARDS = (
     "user_trace",
     "errors",
     "atomic_file",
+    "folder_lock",
     "version",
 )
 FACADE = "__init__"  # `lrtune` itself: hands names out, lazily, and so may name every part
