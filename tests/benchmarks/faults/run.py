@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 HERE = Path(__file__).resolve().parent
-SETS = ("tuning", "held_out", "fresh", "unseen", "judged", "final")
+SETS = ("tuning", "held_out", "fresh", "unseen", "judged", "final", "seventh")
 STEPS = ("check_init", "overfit")
 
 # Spawned workers import this file anew, and the programs import `benchmarks.faults.case`.
