@@ -392,6 +392,16 @@ class Stateful(nn.Module):
         return self.head(states.mean(1))
 
 
+class FaintlyStateful(Stateful):
+    """Answers by its last step, where hardly anything is left of what it began with."""
+
+    def forward(self, waves: Tensor) -> Tensor:
+        """Return logits of the last state."""
+        _, self.state = self.body(waves, self.state)
+        self.state = self.state.detach()
+        return self.head(self.state[-1])
+
+
 def noisy_attention(model: Any, waves: Tensor) -> Tensor:
     """Attention that drops in both modes."""
     parts = model.part(waves)
@@ -405,6 +415,7 @@ RANDOM: dict[str, Callable[[], lrtune.Task]] = {
     ),
     "noise": lambda: task(lambda: around(lambda t, x: x + 0.05 * torch.randn_like(x))),
     "state": lambda: task(Stateful, (WAVES, LABELS)),
+    "a faint state": lambda: task(FaintlyStateful, (WAVES, LABELS)),
     "a step's model": lambda: stepped(
         lambda: around(lambda t, x: F.dropout(x, 0.2)),
         lambda model, batch: F.cross_entropy(model(batch["x"]), batch["y"]),

@@ -83,4 +83,6 @@ def underfitting(reading: CurveReading, setting: Setting) -> Finding | None:
 
 
 def _has_gap(reading: CurveReading) -> bool:
-    return reading.validation is not None and reading.validation.gap > _TRACKS * reading.train.depth
+    """Whether validation ends above training, by more than examples that were harder from the first on explain."""
+    found = reading.validation
+    return found is not None and min(found.gap, found.opened) > _TRACKS * reading.train.depth

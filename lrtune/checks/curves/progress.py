@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lrtune.checks.catalogue import finding
+from lrtune.checks.curves.stability import FEWEST_SWINGS
 
 if TYPE_CHECKING:
     from lrtune.checks.curves.setting import Setting
@@ -26,6 +27,8 @@ _FEWEST_STEPS = 20  # of a plateau: momentum 0.9 takes 10 to come up to speed
 _NOISE = 3.0  # standard deviations that a tenth of the fall has to exceed
 _CLEAR = 5.0  # standard errors
 _LEAST = 1e-4  # of the first loss: below it a rise is rounding
+KEPT = 0.5  # of the first loss: half an explanation, as for underfitting; a few epochs that do more are quick
+_FEWEST_EVALUATIONS = 4  # for halves to be measured and not drawn
 _LINE_NOISE = 8.0  # likewise the whole fall, for its halves to be compared
 
 
@@ -33,8 +36,9 @@ def plateau_at_start(reading: CurveReading, setting: Setting) -> Finding | None:
     """The loss begins to fall within the first fifth of the training."""
     train = reading.train
     if learns_nothing(reading):
+        where = "ends at" if reading.swings.rises else "never leaves"
         message = (
-            f"The training loss never leaves its first value, {train.first:.4g}, by more than the noise "
+            f"The training loss {where} its first value, {train.first:.4g}, to within the noise "
             f"({train.noise:.2g}), in {len(reading.series.loss)} steps."
         )
         return finding("plateau-at-start", message, 1.0, f"< {LATE:g} of the training")
@@ -50,9 +54,9 @@ def plateau_at_start(reading: CurveReading, setting: Setting) -> Finding | None:
 
 
 def learns_nothing(reading: CurveReading) -> bool:
-    """Say whether the loss neither falls nor rises by more than its noise."""
+    """Say whether the loss neither falls nor rises by more than its noise; up to two ups and downs are no matter."""
     train, series = reading.train, reading.series
-    if train.clear or series.ended or reading.swings.rises:
+    if train.clear or series.ended or len(reading.swings.rises) >= FEWEST_SWINGS:
         return False
     rises = train.last - train.first > max(_CLEAR * train.noise, _LEAST * abs(train.first))
     return not rises and reading.rise.fall <= _CLEAR * reading.rise.error
@@ -61,7 +65,7 @@ def learns_nothing(reading: CurveReading) -> bool:
 def slow_descent(reading: CurveReading, setting: Setting) -> Finding | None:
     """The loss falls fast first and slowly then, or a higher rate has been tried."""
     train = reading.train
-    if not setting.long_enough or setting.higher_rate_tried or not train.clear:
+    if setting.higher_rate_tried or not train.clear or not (setting.long_enough or _got_nowhere(reading)):
         return None
     if not EVEN_LOW <= train.evenness <= EVEN_HIGH or train.begun >= LATE:
         return None
@@ -72,6 +76,15 @@ def slow_descent(reading: CurveReading, setting: Setting) -> Finding | None:
         f"{train.evenness:.2f} times as much in the second half as in the first, and no higher rate was tried."
     )
     return finding("slow-descent", message, train.evenness, f"< {EVEN_LOW:g}")
+
+
+def _got_nowhere(reading: CurveReading) -> bool:
+    """Whether so little was learnt that a line is slow, however short the training: few epochs may be a line's length.
+
+    Of losses below 0 nobody knows how low they can get.
+    """
+    train = reading.series.train
+    return len(train) >= _FEWEST_EVALUATIONS and float(train.min()) > KEPT * reading.train.first > 0
 
 
 def still_improving(reading: CurveReading, setting: Setting) -> Finding | None:

@@ -15,13 +15,16 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-_CLEAR = 5.0  # standard errors, for a fall to be one: the highest and the lowest of twenty normal draws are 3.7 apart
+# Standard deviations, for a fall to be one. They are estimated from the values themselves, and of few by luck far too
+# small: of 20,000 series of nothing but normal noise, one in 200 fell by more than 7 to 12 of its own estimate with 4
+# to 7 values, by 6 with 11, and by 5 with 21.
+_CLEAR, _FEW = 4.0, 7.0
+_CLEAR_OF_MOST = 5.0  # likewise of what the noise cannot exceed, which is not estimated from so few
 _LEAST = 1e-4  # of the first value: below it a fall is rounding
 _BEGUN, _DONE = 0.1, 0.9
-_APART, _LEAST_LATER = (
-    4.0,
-    5,
-)  # standard deviations of the later values, and how many there must be to have one
+# Standard deviations of the later values, and how many of them it takes: of 5 values of noise one in a hundred is first
+# by so much (Student's t), of 8 one in three hundred.
+_APART, _LEAST_LATER = 4.0, 8
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,12 @@ def fall_of(values: Floats, most_noise: float = math.inf) -> Fall:
         values: `[count]`, two at least.
         most_noise: What their noise cannot exceed: the differences of few values hold mostly their course.
     """
-    noise, first = min(noise_scale(values), most_noise), float(values[0])
+    own, first = noise_scale(values), float(values[0])
+    noise = min(own, most_noise)
     lowest = _lowest(values)
     last = float(values[-max(1, len(values) // 5) :].mean())
-    if not _is_clear(values, first - lowest, noise):
+    needed = min(_CLEAR * (1 + _FEW / len(values)) * own, _CLEAR_OF_MOST * most_noise)
+    if not _is_clear(values, first - lowest, needed):
         return Fall(first, lowest, last, noise, False, math.nan, math.nan, math.nan)
     depth = first - lowest
     middle = float(np.interp((len(values) - 1) / 2, np.arange(len(values)), values))
@@ -73,7 +78,7 @@ def fall_of(values: Floats, most_noise: float = math.inf) -> Fall:
     return Fall(first, lowest, last, noise, True, begun, done, late / early if early > 0 else math.inf)
 
 
-def _is_clear(values: Floats, depth: float, noise: float) -> bool:
+def _is_clear(values: Floats, depth: float, needed: float) -> bool:
     """Whether the fall stands out of the noise, or all that follows the first value lies far below it.
 
     The latter holds where the loss swings, and its swings look like noise.
@@ -86,7 +91,7 @@ def _is_clear(values: Floats, depth: float, noise: float) -> bool:
         if len(later) >= _LEAST_LATER
         else False
     )
-    return apart or depth > _CLEAR * noise
+    return apart or depth > needed
 
 
 def _lowest(values: Floats) -> float:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 MAD_TO_STD = 1.4826  # for normally distributed noise
 _ROUNDING = 1e-9  # of the values: differences below it are rounding
+_BLOCKS = 4  # in a window: short beside any swing that a window can show
 
 
 def noise_scale(values: Floats) -> float:
@@ -29,3 +30,20 @@ def noise_scale(values: Floats) -> float:
         return 0.0
     noise = MAD_TO_STD * float(np.median(np.abs(np.diff(values, 2)))) / math.sqrt(6)
     return noise if noise > _ROUNDING * float(np.abs(values).max()) else 0.0
+
+
+def error_of_mean(values: Floats, window: int) -> float:
+    """Return the standard error of the mean of so many neighbours, whether their noise is independent or not.
+
+    The larger of what independent noise would have, and what the means of short blocks have between them (batch
+    means: Conway, "Some tactical problems in digital simulation", 1963): noise that carries over from one step to the
+    next leaves little in the differences of neighbours, and more in the means.
+
+    Args:
+        values: `[count]`.
+        window: How many are averaged.
+    """
+    independent = noise_scale(values) / math.sqrt(window)
+    block = max(1, window // _BLOCKS)
+    means = values[: len(values) // block * block].reshape(-1, block).mean(axis=1)
+    return max(independent, noise_scale(means) * math.sqrt(block / window))

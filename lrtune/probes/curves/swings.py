@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lrtune.probes.curves.noise import noise_scale
+from lrtune.probes.curves.noise import error_of_mean
 from lrtune.probes.curves.smoothing import moving_average, running_median, window_for
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def swings_of(losses: Floats, train: Floats, least: float) -> Swings:
     left = (losses - _course(losses))[half : len(losses) - half]
     alternation, scatter = _alternation(left), float(np.median(np.abs(left))) * 1.4826
     window = window_for(len(losses), _AVERAGE)
-    error = noise_scale(losses) / math.sqrt(window)
+    error = error_of_mean(losses, window)
     rises = tuple(rises_of(moving_average(losses, window), max(least, _ERRORS * error)))
     return Swings(max(rises, seen, key=len), alternation, 4 / math.sqrt(len(left)), scatter)
 

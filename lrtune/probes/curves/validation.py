@@ -29,6 +29,7 @@ class Validation:
         error: Standard error of the rise.
         train_rise: What the training loss rises meanwhile; negative where it goes on falling.
         gap: Validation above training at the end.
+        opened: What of that gap was not there at the beginning, where nothing was learnt yet.
         carried: Fall of the validation loss over that of the training loss; NaN where the latter does not fall.
     """
 
@@ -38,6 +39,7 @@ class Validation:
     error: float
     train_rise: float
     gap: float
+    opened: float
     carried: float
 
 
@@ -57,5 +59,6 @@ def validation_of(train: Floats, val: Floats) -> Validation:
         error=noise_scale(val) * math.sqrt(1 / width + 1 / last),
         train_rise=train_end - float(train[at]),
         gap=end - train_end,
+        opened=(end - train_end) - float(val[0] - train[0]),
         carried=(float(val[0]) - end) / learnt if learnt > 0 else math.nan,
     )

@@ -13,7 +13,7 @@ import torch
 
 from lrtune.data.nest import example_count
 from lrtune.probes.losses.binary_weights import answer_reading, fits_answers
-from lrtune.probes.losses.label_weights import class_reading
+from lrtune.probes.losses.class_reading import class_reading
 
 if TYPE_CHECKING:
     from lrtune.population.forward import Outcome

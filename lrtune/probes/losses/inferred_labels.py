@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from lrtune.probes.losses import constant_outputs as constant
-from lrtune.probes.losses.label_weights import class_reading
+from lrtune.probes.losses.class_reading import class_reading
 from lrtune.probes.losses.same_number import same
 from lrtune.probes.losses.weight_reading import gradient_at
 

@@ -6,23 +6,19 @@ weights and averages by its own code still tells the weight w of every label. Th
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
-from lrtune.probes.losses import constant_outputs as constant
 from lrtune.probes.losses.binary_weights import answer_reading, fits_answers
-from lrtune.probes.losses.weight_reading import Reading, gradient_at
+from lrtune.probes.losses.class_reading import class_reading
+from lrtune.probes.losses.inferred_labels import with_labels
+from lrtune.probes.model.heard import with_output
 
 if TYPE_CHECKING:
     from lrtune.population.forward import Outcome
     from lrtune.probes.sample import Sample
-
-_FIT = 1e-3  # of the gradient: what float32 leaves unexplained
-_ROWS = 4096  # labels looked at at a time: a copy of a language model's logits may not fit into memory
-_CERTAIN = 1e-6  # distance of an answer from its label where float32 leaves nothing to divide by
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,7 @@ class LabelWeights:
 
 def label_weights(sample: Sample) -> LabelWeights | None:
     """Measure the first batch; None where its gradient is not that of a weighted cross-entropy."""
-    outcome = sample.run(sample.model, sample.batches[0], training=True, graph=True)
+    outcome = _outcome(sample)
     found = weights_of(outcome)
     if found is None and fits_answers(outcome):
         # Outputs of a head that begins at zero are alike, and their gradients fit any loss.
@@ -55,6 +51,18 @@ def label_weights(sample: Sample) -> LabelWeights | None:
     # A sum in a loss function shows when the batch is repeated; only what it leaves out does not.
     hidden = found is not None and sample.program.task.step is None and found.counted == found.labels
     return None if hidden else found
+
+
+def _outcome(sample: Sample) -> Outcome:
+    """Run the first batch; of a step that returns its loss alone, output and labels are found out."""
+
+    def run() -> Outcome:
+        return sample.run(sample.model, sample.batches[0], training=True, graph=True)
+
+    if sample.program.task.step is None:
+        return run()
+    outcome = with_output(sample.model, run)
+    return with_labels(outcome) or outcome
 
 
 def weights_of(outcome: Outcome) -> LabelWeights | None:
@@ -83,58 +91,3 @@ def _answer_weights(outcome: Outcome) -> LabelWeights | None:
     usual = float((of_no if len(of_no) else seen.weights[counts]).mean())
     counted = int(counts.sum()) + int(unknown.sum())
     return LabelWeights(usual * counted, counted, len(seen.labels), 1, 0.0)
-
-
-def class_reading(outcome: Outcome) -> Reading | None:
-    """Read the weight of each class label, None where the gradient is not that of a weighted cross-entropy."""
-    output, target = outcome.output, outcome.target
-    tensors = isinstance(output, torch.Tensor) and isinstance(target, torch.Tensor)
-    if not tensors or not constant.fits_classes(output, target):
-        return None
-    gradient = gradient_at(outcome.scalar, output)
-    if gradient is None:
-        return None
-    layouts = {constant.class_dimension(output, target, last): last for last in (True, False)}
-    for last in reversed(layouts.values()):
-        if (found := _fitted(output.detach(), gradient, target, last)) is not None:
-            return found
-    return None
-
-
-def _fitted(output: torch.Tensor, gradient: torch.Tensor, target: torch.Tensor, last: bool) -> Reading | None:
-    logits, labels = constant.flat_classes(output, target, last)
-    rows, _ = constant.flat_classes(gradient, target, last)
-    known = (labels >= 0) & (labels < logits.shape[1])
-    found, left, whole = [], 0.0, 0.0
-    for start in range(0, len(labels), _ROWS):
-        part = slice(start, start + _ROWS)
-        explained = _explained(logits[part], rows[part], labels[part], known[part])
-        if explained is None:
-            return None
-        found.append(explained[0])
-        left, whole = left + explained[1], whole + explained[2]
-    weights = torch.zeros(len(labels), device=labels.device)
-    weights[known] = torch.cat(found)
-    # A negative weight everywhere is a loss of the wrong sign, which is not this probe's to judge.
-    if not whole or math.sqrt(left) > _FIT * math.sqrt(whole) or not bool((weights > 0).any()):
-        return None
-    return Reading(weights, torch.where(known, labels.long(), -1), logits.shape[1])
-
-
-def _explained(
-    logits: torch.Tensor, rows: torch.Tensor, labels: torch.Tensor, known: torch.Tensor
-) -> tuple[torch.Tensor, float, float] | None:
-    """Return the weights of some labels, and the squares of what they leave of the gradient and of all of it.
-
-    None where the loss looks at a row that has no label.
-    """
-    if bool(rows[~known].any()):
-        return None
-    rows, labels = rows[known].float(), labels[known].long()[:, None]
-    wanted = logits[known].float().softmax(1)
-    wanted.scatter_add_(1, labels, torch.full_like(wanted[:, :1], -1.0))
-    squares = wanted.square().sum(1)
-    weights = (rows * wanted).sum(1) / squares.clamp(min=torch.finfo(wanted.dtype).tiny)
-    whole = float(rows.square().sum())
-    left = float(rows.sub_(wanted.mul_(weights[:, None])).square_().sum())
-    return weights.masked_fill(squares < _CERTAIN**2, float("nan")), left, whole

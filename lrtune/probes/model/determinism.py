@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lrtune.data.nest import map_nest, tensors_of
+from lrtune.data.nest import example_count, first_rows, map_nest, tensors_of
 from lrtune.population.forward import run_batch
 from lrtune.probes.model.awakened import awaken
 from lrtune.probes.model.model_calls import Call, listening, plain_attention
@@ -40,13 +40,18 @@ class Determinism:
 
 
 def determinism(sample: Sample) -> Determinism | None:
-    """Call a model of its own three times on one batch in evaluation mode, None without an output to compare."""
+    """Call a model of its own three times on one batch in evaluation mode, None without an output to compare.
+
+    Between the first two calls it gets another batch, whose traces say more than those of the same one again.
+    """
     model = sample.build()
     awaken(model, sample.seed)
     model.eval()
     first = _outputs(sample, model, sample.seed)
     if not first:
         return None
+    if (other := _another(sample)) is not None:
+        _outputs(sample, model, sample.seed, other)
     same, moved = (_apart(first, _outputs(sample, model, sample.seed + extra)) for extra in (0, 1))
     resolution = max(torch.finfo(tensor.dtype).eps for tensor in first)
     if moved == 0:
@@ -57,11 +62,23 @@ def determinism(sample: Sample) -> Determinism | None:
     return Determinism(same, moved if known else None, resolution, dropping.seen)
 
 
-def _outputs(sample: Sample, model: torch.nn.Module, seed: int) -> Outputs:
+def _another(sample: Sample) -> Any:
+    """Return as many examples of the second batch as are looked at of the first; None where it has fewer."""
+    count = example_count(sample.few(_FEWEST))
+    if len(sample.batches) < 2 or example_count(sample.batches[1]) < count:
+        return None
+    return (
+        sample.batches[1]
+        if count == example_count(sample.batches[0])
+        else first_rows(sample.batches[1], count)
+    )
+
+
+def _outputs(sample: Sample, model: torch.nn.Module, seed: int, batch: Any = None) -> Outputs:
     """Return the model's outputs, else what the step returns; buffers may move, which is what is looked for."""
     calls: list[Call] = []
     with seeded(seed), torch.no_grad(), listening(model, calls), plain_attention():
-        outcome = run_batch(sample.program.task, model, sample.few(_FEWEST))
+        outcome = run_batch(sample.program.task, model, sample.few(_FEWEST) if batch is None else batch)
     told = _numbers(outcome.output) or [call.output.clone() for call in calls if call.output is not None]
     return told or _numbers(outcome.loss)
 

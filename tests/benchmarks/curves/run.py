@@ -1,6 +1,6 @@
 """Measure how often step 6 names what is wrong with a training curve, and how often it cries wolf.
 
-Run `python tests/benchmarks/curves/run.py --half held_out`; `--help` lists the options.
+Run `python tests/benchmarks/curves/run.py --half fresh`; `--help` lists the options.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 HERE = Path(__file__).resolve().parent
-HALVES = ("tuning", "held_out")
+HALVES = ("tuning", "held_out", "fresh")
 
 if str(HERE.parents[1]) not in sys.path:
     sys.path.insert(0, str(HERE.parents[1]))
 
-from benchmarks.curves import held_out, tuning  # noqa: E402  (after the path is set)
+from benchmarks.curves import fresh, held_out, tuning  # noqa: E402  (after the path is set)
 from benchmarks.curves.case import Case  # noqa: E402
 
 from lrtune.results import Curve, StepResult  # noqa: E402
@@ -79,7 +79,7 @@ class Outcome:
 
 def cases(half: str) -> Iterator[tuple[str, Case]]:
     """Yield origin and curve of every case of a half."""
-    for case in (tuning if half == "tuning" else held_out).cases():
+    for case in {"tuning": tuning, "held_out": held_out, "fresh": fresh}[half].cases():
         yield "synthetic", case
     for kept in json.loads((HERE / "recorded" / f"{half}.json").read_text()):
         yield (

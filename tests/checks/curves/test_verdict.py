@@ -223,3 +223,54 @@ def test_flips_of_two_batches_an_epoch_are_the_batches() -> None:
     level = CALM + 0.5 * (-1.0) ** STEP
     assert codes(curve(level, None))[:1] == ["oscillating"]
     assert "oscillating" not in codes(curve(level, None), Setting(refined=True, epochs=225, steps=2))
+
+
+COARSE = Setting(refined=False, epochs=5, steps=60)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("noise", [0.0, 0.005, 0.04])
+@pytest.mark.parametrize("epochs", [3, 5])
+def test_a_line_that_gets_nowhere_is_slow_in_few_epochs_too(epochs: int, noise: float, seed: int) -> None:
+    """A coarse grid's few epochs are short, but a straight line from 2.4 to 2.2 is slow all the same."""
+    line = curve(2.4 - 0.2 * np.arange(301) / 300, 0.0, noise, seed, epochs)
+    assert codes(line, Setting(refined=False, epochs=epochs, steps=300 // epochs)) == ["slow-descent"]
+
+
+@pytest.mark.parametrize(
+    ("level", "epochs"),
+    [
+        pytest.param(2.4 - 1.6 * np.arange(301) / 300, 5, id="most of the loss is gone"),
+        pytest.param(2.4 - 0.2 * np.arange(121) / 120, 2, id="two epochs have no halves"),
+        pytest.param(2.4 - 0.4 * (1 - np.exp(-np.arange(301) / 60)), 5, id="bent"),
+        pytest.param(-2.4 - 0.2 * np.arange(301) / 300, 5, id="below zero"),
+    ],
+)
+def test_few_epochs_that_are_not_slow(level: np.ndarray, epochs: int) -> None:
+    """Few epochs say nothing of a fall that is quick, bent, of no known floor, or measured too rarely."""
+    setting = Setting(refined=False, epochs=epochs, steps=len(level) // epochs)
+    assert codes(curve(level, 0.0, 0.0, 0, epochs), setting) == []
+
+
+def test_few_epochs_are_not_slow_where_a_higher_rate_did_worse() -> None:
+    """A grid that tried a higher rate answers for this one, in few epochs as in many."""
+    line = curve(2.4 - 0.2 * np.arange(301) / 300, 0.0, epochs=5)
+    assert codes(line, Setting(refined=False, epochs=5, steps=60, higher_rate_tried=True)) == []
+
+
+@pytest.mark.parametrize(("harder", "wanted"), [(0.0, []), (0.2, ["underfitting"])])
+def test_examples_that_are_harder_from_the_first_on_are_no_gap(harder: float, wanted: list[str]) -> None:
+    """A loss at rest high up with validation 0.2 above it is underfitting where that was so at the beginning."""
+    level, _ = SHAPES["underfitting"]
+    train = level[:: STEPS // EPOCHS]
+    val = train + 0.2 - (0.2 - harder) * np.exp(-5 * np.arange(EPOCHS + 1))
+    found = codes(curve(level, val))
+    assert [code for code in found if code == "underfitting"] == wanted
+
+
+def test_a_hump_on_a_loss_that_learns_nothing() -> None:
+    """A loss that goes up once and comes back, and has learnt nothing, ends where it began: that is said."""
+    level = 2.3 + 0.4 * np.exp(-(((np.arange(301) - 150) / 15) ** 2))
+    found = judged(curve(level, 0.0, 0.02, 0, epochs=3), COARSE)
+    assert [one.code for one in found] == ["plateau-at-start"]
+    assert "ends at its first value" in found[0].message

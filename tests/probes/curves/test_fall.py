@@ -57,3 +57,15 @@ def test_few_values_take_a_bound_on_their_noise() -> None:
     values = np.array([2.3, 0.36, 0.12, 0.07])
     assert not fall_of(values).clear
     assert fall_of(values, most_noise=0.02).clear
+
+
+@pytest.mark.parametrize("count", [4, 5, 6])
+def test_few_values_of_noise_are_hardly_ever_a_fall(count: int) -> None:
+    """Of 1000 flat series of a few noisy values at most one in a hundred is taken for a fall."""
+    flat = (2 + 0.1 * np.random.default_rng(seed).normal(size=count) for seed in range(1000))
+    assert sum(fall_of(values).clear for values in flat) <= 10
+
+
+def test_few_values_in_a_line_are_a_fall() -> None:
+    """A line of four values with little noise on it has fallen, however little of its first value that is."""
+    assert fall_of(np.array([2.400, 2.381, 2.359, 2.340])).clear

@@ -64,3 +64,24 @@ def test_a_constant_is_quiet(least: float) -> None:
     swings = swings_of(np.full(100, 2.3), np.full(16, 2.3), least)
     assert swings.rises == ()
     assert swings.alternation == 0.0
+
+
+def test_noise_that_carries_over_does_not_swing() -> None:
+    """Of 20 falls under noise of which 0.4 carries over to the next step, at most one seems to swing three times."""
+    swinging = 0
+    for seed in range(20):
+        noise = np.random.default_rng(seed).normal(size=1000)
+        for at in range(1, 1000):
+            noise[at] = 0.4 * noise[at - 1] + np.sqrt(1 - 0.4**2) * noise[at]
+        loss = np.exp(-np.arange(1000) / 110) + 0.2 * noise
+        swinging += len(swings_of(loss, NONE, least=0.15).rises) >= 3
+    assert swinging <= 1
+
+
+@pytest.mark.parametrize("cycles", [4, 8, 16])
+def test_quick_swings_are_not_taken_for_noise(cycles: int) -> None:
+    """Sixteen periods of a sine within 1000 steps are seen under noise, give or take the ends, as four are."""
+    steps = np.arange(1000)
+    noise = 0.08 * np.random.default_rng(0).normal(size=1000)
+    swings = swings_of(0.3 * np.sin(2 * np.pi * cycles * steps / 1000) + noise, NONE, least=0.15)
+    assert abs(len(swings.rises) - cycles) <= 1

@@ -37,3 +37,11 @@ def test_few_evaluations(count: int) -> None:
     seen = validation_of(np.linspace(2, 1, count), np.linspace(2, 1, count))
     assert seen.gap == pytest.approx(0.0)
     assert seen.carried == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("harder", "opened"), [(0.0, 0.5), (0.2, 0.5), (-0.2, 0.5)])
+def test_a_gap_that_was_there_from_the_first_on_has_not_opened(harder: float, opened: float) -> None:
+    """Examples that are harder add to the gap at the end, and nothing to what of it opened."""
+    seen = validation_of(np.array([2.0, 1, 0, 0, 0]), harder + np.array([2.0, 1.25, 0.5, 0.5, 0.5]))
+    assert seen.gap == pytest.approx(0.5 + harder)
+    assert seen.opened == pytest.approx(opened)

@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 import lrtune
 from lrtune.checks.loss import labels_summed, padding_in_mean
 from lrtune.population.forward import Outcome
-from lrtune.probes.losses import label_weights
+from lrtune.probes.losses import class_reading
 from lrtune.probes.losses.label_weights import LabelWeights, weights_of
 from lrtune.steps.check_init import check_init
 
@@ -86,7 +86,7 @@ def test_many_labels_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """The parts of a batch give what the whole gives."""
     found = []
     for rows in (4096, 7):
-        monkeypatch.setattr(label_weights, "_ROWS", rows)
+        monkeypatch.setattr(class_reading, "_ROWS", rows)
         logits = LOGITS.clone().requires_grad_()
         found.append(weights_of(Outcome(each(logits)[MASK].mean(), logits, LABELS)))
     whole, parts = found
@@ -124,32 +124,35 @@ class Tagger(nn.Module):
         return self.head(self.words(words))
 
 
-def tagging(all_in_mean: bool = False, gain: float = 0.1) -> lrtune.Task:
-    """Sentences of different lengths, padded with tags that a mask of their own leaves out."""
+def tagging(all_in_mean: bool = False, gain: float = 0.1, alone: bool = False) -> lrtune.Task:
+    """Sentences of different lengths, padded with tags that a mask leaves out; the loss `alone`, or all there is."""
     draw = generator(4)
     lengths = torch.randint(2, 12, (64, 1), generator=draw)
     words = torch.randint(20, (64, 12), generator=draw)
     mask = (torch.arange(12) < lengths).float()
     parts = zip(words.split(16), (words % 6).split(16), mask.split(16), strict=True)
 
-    def step(model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def step(model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor] | Tensor:
         output = model(batch["words"])
         losses = each(output, batch["tags"]) * batch["mask"]
         loss = losses.mean() if all_in_mean else losses.sum() / batch["mask"].sum()
-        return {"loss": loss, "output": output, "target": batch["tags"]}
+        return loss if alone else {"loss": loss, "output": output, "target": batch["tags"]}
 
     batches = [{"words": a, "tags": b, "mask": c} for a, b, c in parts]
     return lrtune.Task(model=functools.partial(Tagger, gain), train=batches, step=step)
 
 
+@pytest.mark.parametrize("alone", [False, True], ids=["outputs told", "loss alone"])
 @pytest.mark.parametrize("seed", range(3))
-def test_a_step_with_a_mask_of_its_own(seed: int) -> None:
-    """It has the expectation of the labels that count, and each fault of it its name."""
-    healthy = check_init(context_of(tagging(), seed=seed))
+def test_a_step_with_a_mask_of_its_own(seed: int, alone: bool) -> None:
+    """It has the expectation of the labels that count, and each fault of it its name, whatever the step returns."""
+    healthy = check_init(context_of(tagging(alone=alone), seed=seed))
     assert codes(healthy) == []
     assert healthy.summary["expected_high"] == pytest.approx(math.log(6), rel=1e-4)
-    assert codes(check_init(context_of(tagging(gain=5.0), seed=seed))) == ["initial-loss-high"]
-    assert codes(check_init(context_of(tagging(all_in_mean=True), seed=seed)))[0] == "loss-not-mean"
+    assert codes(check_init(context_of(tagging(gain=5.0, alone=alone), seed=seed))) == ["initial-loss-high"]
+    assert (
+        codes(check_init(context_of(tagging(all_in_mean=True, alone=alone), seed=seed)))[0] == "loss-not-mean"
+    )
 
 
 @pytest.mark.parametrize(
