@@ -77,10 +77,14 @@ def score(trial: Trial) -> float:
 
 
 def ranked(trials: Iterable[Trial]) -> list[Trial]:
-    """Return the trials, best first; those that did not complete come last."""
-    return sorted(
-        trials, key=lambda trial: (score(trial), trial["state"], trial["lr"], trial["weight_decay"])
-    )
+    """Return the trials, best first; those that did not complete come last, by state and by how far they came."""
+
+    def place(trial: Trial) -> tuple[float, str, float, float, float]:
+        loss = judged_loss(trial)
+        reached = math.inf if loss is None else float(loss)
+        return score(trial), trial["state"], reached, trial["lr"], trial["weight_decay"]
+
+    return sorted(trials, key=place)
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:

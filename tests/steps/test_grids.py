@@ -200,6 +200,8 @@ def test_scores() -> None:
     alone = {**row, "val_loss": None}
     assert (score(row), score(alone), score(lost)) == (1.0, 0.5, math.inf)
     assert ranked([lost, row, alone]) == [alone, row, lost]
+    behind = [{**row, "state": "pruned", "val_loss": loss, "lr": 1 / loss} for loss in (2.0, 3.0, 4.0)]
+    assert ranked([*reversed(behind), row]) == [row, *behind]
     assert best_of([lost]) is None
     assert best_of([lost, row]) == row
     assert labelled(row) == "lr 0.1, weight decay 0"
