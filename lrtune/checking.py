@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from lrtune.baseline import not_measured
 from lrtune.checks.catalogue import finding
 from lrtune.config import Config
 from lrtune.deadline import BudgetSpentError, Deadline
@@ -86,7 +87,7 @@ def checked(
         if done[-1].verdict == "fail" and not keep_going:
             break
     summary = {
-        "skipped": [result.step for result in done if result.details.get("skipped")],
+        "skipped": [result.step for result in done if not_measured(result)],
         "not_run": list(CHECKED[len(done) :]),
         "budget": budget,
         "baseline": baseline.place if baseline else None,
@@ -135,7 +136,7 @@ def _within_budget(recipe: Recipe, name: str, deadline: Deadline, budget: float)
         return recipe.step(name)
     except BudgetSpentError:
         seconds = time.perf_counter() - started
-        when = f"after {seconds:.1f} s of it" if seconds > 0.1 else "before it began"
+        when = f"{seconds:.1f} s into it" if seconds > 0.1 else "before it began"
         message = f"{name} was not done: the budget of {budget:g} s was used up {when}."
         skipped = finding("out-of-time", message, budget, "enough time for every step")
         details = {"skipped": message}

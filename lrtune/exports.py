@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from lrtune.errors import UsageError
-from lrtune.results import GRIDS, jsonable
+from lrtune.results import GRIDS, TRIAL_KEYS, jsonable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,7 +25,8 @@ _COLUMNS = (
     *("grid", "trial", "lr", "weight_decay", "seed", "state", "steps"),
     *("val_loss", "train_loss", "best", "tries", "error"),
 )
-_NOT_AXES = {*_COLUMNS, "metrics", "curve"}  # of a trial's row
+_OF_WEIGHTS = ("grid", "curve", "lr", "weight_decay", "seed", "val_loss", "train_loss")  # tell whose they are
+_LONGEST_HEADER = 100_000_000  # bytes; what the format's own readers accept
 # In metrics.json: a step's numbers, by the name that each has there.
 _NUMBERS = {
     "check-init": {"initial_loss": "initial_loss"},
@@ -68,7 +69,7 @@ def _in_order(result: StepResult) -> list[dict[str, Any]]:
 def _row(step: str, trial: Mapping[str, Any], result: StepResult) -> dict[str, Any]:
     best = result.summary.get("best") or {}
     plain = {key: trial[key] for key in _COLUMNS if trial.get(key) is not None}
-    axes = {f"axes.{key}": value for key, value in trial.items() if key not in _NOT_AXES}
+    axes = {f"axes.{key}": value for key, value in trial.items() if key not in TRIAL_KEYS}
     metrics = {f"metrics.{name}": value for name, value in trial["metrics"].items() if value is not None}
     own = {"grid": step.removesuffix("-grid"), "trial": trial["curve"]}
     return {**plain, **own, "best": int(trial["curve"] == best.get("curve")), **axes, **metrics}
@@ -110,6 +111,46 @@ def check_weights_can_be_saved() -> None:
         raise UsageError(
             "--save-best: writes safetensors, which is not installed: python -m pip install 'lrtune[weights]'"
         )
+
+
+def drop_other_weights(
+    run_dir: RunDir, results: Mapping[str, StepResult], note: Callable[[str], object]
+) -> None:
+    """Remove the weights of a trial that is no longer the best: beside `best.yaml` they would be taken for its own.
+
+    A file that says nothing of a trial is somebody else's and stays.
+
+    Args:
+        run_dir: Where they are.
+        results: By step; without a best trial among them nothing is removed.
+        note: Told what is removed.
+    """
+    told = _trial_of(run_dir)
+    grids = [step for step in reversed(GRIDS) if step in results and results[step].summary.get("best")]
+    if told is None or not grids:
+        return
+    best = {"grid": grids[0], **jsonable(results[grids[0]].summary["best"])}
+    if any(told.get(key) != best.get(key) for key in _OF_WEIGHTS):
+        run_dir.remove(WEIGHTS)
+        note(
+            f"removed {run_dir.path / WEIGHTS}: it held the weights of {told.get('curve')}, which is no longer the "
+            "best trial; --save-best writes those of the best"
+        )
+
+
+def _trial_of(run_dir: RunDir) -> dict[str, Any] | None:
+    """Return what the file of the weights says of its trial; None without a file that says it.
+
+    The format: 8 bytes that hold the length of a header, then the header as JSON.
+    """
+    try:
+        with (run_dir.path / WEIGHTS).open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length)) if length < _LONGEST_HEADER else {}
+        told = json.loads(header["__metadata__"]["lrtune"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return told if isinstance(told, dict) else None
 
 
 def write_weights(

@@ -17,7 +17,7 @@ from lrtune.config import Config
 from lrtune.data.device import resolve_device
 from lrtune.environment import environment
 from lrtune.errors import ConfigError, TaskError, UsageError
-from lrtune.exports import write_tables, write_weights
+from lrtune.exports import drop_other_weights, write_tables, write_weights
 from lrtune.plan_file import PlanFile
 from lrtune.population.machine import machine
 from lrtune.population.outside import outside_kept
@@ -209,6 +209,7 @@ class Recipe:
         self._shelf.results[name] = result
         if self._run_dir and name in GRIDS:
             write_tables(self._run_dir, self._shelf.fresh())
+            drop_other_weights(self._run_dir, self._shelf.fresh(), self.progress.note)
         return result
 
     def _inputs(self, name: str) -> dict[str, StepResult]:
@@ -294,6 +295,7 @@ class Recipe:
             context = {**report_context(origin), "command": self._command, "stale": stale}
             context["config"] = self.config.model_dump(exclude_unset=True, exclude={"storage"})
             write_tables(self._run_dir, fresh)
+            drop_other_weights(self._run_dir, fresh, self.progress.note)
             result.summary["html"] = write_page(self._run_dir, {**fresh, "report": result}, context)
         result.seconds = time.perf_counter() - started
         return self._run_dir.save(result, origin) if self._run_dir else result

@@ -59,17 +59,13 @@ def report_run_dir(
     """
     started = time.perf_counter()
     run_dir, stored = _opened(path, note)
-    answer = _answer(stored)
-    origin = stored[answer].made_from
-    summaries = {name: one.result.summary for name, one in stored.items()}
-    left_out = strangers({name: one.made_from for name, one in stored.items()}, summaries, answer)
-    for name, names in left_out.items():
-        note(f"{name}: left out, because it has another {', '.join(names)} than {answer}; run it again")
-    results = {name: one.result for name, one in stored.items() if name not in left_out}
+    belonging = _belonging(stored, note)
+    origin = stored[_answer(stored)].made_from
+    results = {name: one.result for name, one in belonging.items()}
     result = loss_curves(results)
-    unfinished = [name for name, one in stored.items() if not one.complete and name in results]
+    unfinished = [name for name, one in belonging.items() if not one.complete]
     context = {**report_context(origin), "command": without_password(command), "unfinished": unfinished}
-    context["stale"] = list(left_out)
+    context["stale"] = [name for name in stored if name not in belonging]
     result.summary["html"] = write_page(run_dir, {**results, "report": result}, context)
     result.seconds = time.perf_counter() - started
     return run_dir.save(result, origin)
@@ -79,6 +75,16 @@ def _answer(stored: Mapping[str, Stored]) -> str:
     """Return the step that the report is about: the latest grid with a best setting, else the last step."""
     grids = [name for name in ("refine-grid", "coarse-grid") if name in stored]
     return next((name for name in grids if stored[name].result.summary["best"] is not None), [*stored][-1])
+
+
+def _belonging(stored: Mapping[str, Stored], note: Callable[[str], object]) -> dict[str, Stored]:
+    """Return the results without those that were made from something else than the best setting's grid."""
+    answer = _answer(stored)
+    summaries = {name: one.result.summary for name, one in stored.items()}
+    left_out = strangers({name: one.made_from for name, one in stored.items()}, summaries, answer)
+    for name, names in left_out.items():
+        note(f"{name}: left out, because it has another {', '.join(names)} than {answer}; run it again")
+    return {name: one for name, one in stored.items() if name not in left_out}
 
 
 def write_page(run_dir: RunDir, results: Mapping[str, StepResult], context: Mapping[str, Any]) -> str:
@@ -117,16 +123,23 @@ def material_of(path: str) -> Material:
     return Material(chosen, dict(report.result.details["context"]), made_from)
 
 
-def results_of(path: str) -> Material:
-    """Return all results of a run directory, with step 6 as it follows from them; nothing is written.
+def results_of(path: str, note: Callable[[str], object] = lambda text: None) -> Material:
+    """Return the results of a run directory, with step 6 as it follows from them; nothing is written.
+
+    Steps that were not made from what the best setting's grid was made from are left out, as in the directory's report.
+
+    Args:
+        path: The run directory.
+        note: Told, a line each, of what cannot be read or is left out.
 
     Raises:
         RunDirError: If the directory holds no result.
     """
-    _, stored = _opened(path)
-    results = {name: one.result for name, one in stored.items()}
-    made_from = {name: one.made_from for name, one in stored.items()}
-    context = report_context(list(made_from.values())[-1])
+    _, stored = _opened(path, note)
+    belonging = _belonging(stored, note)
+    results = {name: one.result for name, one in belonging.items()}
+    made_from = {name: one.made_from for name, one in belonging.items()}
+    context = report_context(stored[_answer(stored)].made_from)
     return Material({**results, "report": loss_curves(results)}, context, made_from)
 
 

@@ -19,6 +19,11 @@ Verdict = Literal["pass", "warn", "fail"]
 GRIDS = ("coarse-grid", "refine-grid")
 STEPS = ("check-init", "overfit", "find-lr", "coarse-grid", "refine-grid", "report")
 WHOLES = ("run", "check")  # results made of those of several steps
+# What a row of a grid's table may hold of its own; any other key is a further axis of the grid.
+TRIAL_KEYS = (
+    *("lr", "weight_decay", "val_loss", "train_loss", "metrics", "steps", "state", "seed", "curve"),
+    *("last_loss", "error", "tries"),
+)
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error")
 VERDICTS: dict[Severity, Verdict] = {"info": "pass", "warning": "warn", "error": "fail"}
 

@@ -52,6 +52,23 @@ def test_the_same_numbers_are_no_finding(step: str) -> None:
     assert all(isinstance(value, str) for row in rows for value in row.values())
 
 
+def test_less_effort_is_not_compared_with_more() -> None:
+    """A slow machine tries fewer rates on less: its steps tell nothing of those of a fast one, its own are compared."""
+    fast = StepResult("overfit", [], VALUES["overfit"], details={"members": [{}] * 9})
+    slow = StepResult("overfit", [], VALUES["overfit"] | {"steps": 300}, details={"members": [{}] * 5})
+    of_fast = Baseline(over_seeds([[fast]]), True, "b.json")
+    assert of_fast.compared(slow).details["baseline"] == []
+    assert codes(Baseline(over_seeds([[slow]]), True, "b.json").compared(slow)) == []
+    assert codes(HERE.compared(slow)) == ["regression-overfit-steps"]  # of before rates were counted
+
+
+def test_what_was_cut_short_has_no_numbers() -> None:
+    """A step that the time did not suffice for is neither compared nor kept."""
+    cut = StepResult("overfit", [], VALUES["overfit"] | {"steps": 300}, details={"unfinished": True})
+    assert values_of(cut) is None
+    assert codes(HERE.compared(cut)) == []
+
+
 @pytest.mark.parametrize(("step", "changes", "found"), MOVED.values(), ids=MOVED)
 def test_what_has_moved_is_a_finding(step: str, changes: dict[str, Any], found: list[str]) -> None:
     """The step's own result stays as it is: what is stored knows of no baseline."""

@@ -13,7 +13,14 @@ from safetensors.torch import load_file
 
 from lrtune import exports
 from lrtune.errors import UsageError
-from lrtune.exports import check_weights_can_be_saved, metrics_of, trials_csv, write_tables, write_weights
+from lrtune.exports import (
+    check_weights_can_be_saved,
+    drop_other_weights,
+    metrics_of,
+    trials_csv,
+    write_tables,
+    write_weights,
+)
 from lrtune.results import StepResult
 from lrtune.run_dir import RunDir
 
@@ -68,6 +75,8 @@ def test_every_trial_is_a_row() -> None:
 
 def test_columns_are_stable() -> None:
     """The first columns are the same whatever the trials are, with no trials too."""
+    lost = grid("coarse-grid", trial("coarse-000"), trial("coarse-001", state="diverged", last_loss=2.5))
+    assert "axes" not in trials_csv({"coarse-grid": lost})
     columns = [
         trials_csv(results).splitlines()[0].split(",") for results in ({}, {"refine-grid": REFINE}, RESULTS)
     ]
@@ -115,6 +124,44 @@ def test_weights(tmp_path: Path) -> None:
     write_weights(RunDir(tmp_path), None, trial("refine-000"), notes.append)
     assert not path.exists()
     assert "no weights are saved" in notes[1]
+
+
+WEIGHTED = trial("refine-003", val_loss=0.4, momentum=0.9)
+LATER: dict[str, tuple[dict[str, StepResult], bool]] = {
+    "the same best": ({"coarse-grid": COARSE, "refine-grid": grid("refine-grid", WEIGHTED)}, True),
+    "another trial": ({"refine-grid": grid("refine-grid", trial("refine-004"), WEIGHTED)}, False),
+    "the same name, trained otherwise": (
+        {"refine-grid": grid("refine-grid", trial("refine-003", val_loss=0.3))},
+        False,
+    ),
+    "the refined search is out of date": ({"coarse-grid": COARSE}, False),
+    "nothing is known": ({"refine-grid": grid("refine-grid")}, True),
+}
+
+
+@pytest.mark.parametrize(("results", "stays"), LATER.values(), ids=LATER)
+def test_weights_of_another_trial_go(results: dict[str, StepResult], stays: bool, tmp_path: Path) -> None:
+    """Weights stay while their trial is the best; with another best they are removed, which is said."""
+    run_dir, notes = RunDir(tmp_path), []
+    told = {"task": "toy.py:make_task", "grid": "refine-grid", "epochs": 2, **WEIGHTED}
+    write_weights(run_dir, {"weight": torch.ones(2)}, told, lambda text: None)
+    drop_other_weights(run_dir, results, notes.append)
+    assert (tmp_path / "best.safetensors").is_file() == stays
+    assert [note.partition(": ")[2] for note in notes] == (
+        []
+        if stays
+        else [
+            "it held the weights of refine-003, which is no longer the best trial; --save-best writes those of the best"
+        ]
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"no header", b"\x02" + bytes(7) + b"{}", b"\xff" * 40])
+def test_weights_of_others_stay(content: bytes, tmp_path: Path) -> None:
+    """A file of that name that does not say which trial it is of is left alone."""
+    (tmp_path / "best.safetensors").write_bytes(content)
+    drop_other_weights(RunDir(tmp_path), {"coarse-grid": COARSE}, pytest.fail)
+    assert (tmp_path / "best.safetensors").read_bytes() == content
 
 
 def test_without_safetensors(monkeypatch: pytest.MonkeyPatch) -> None:

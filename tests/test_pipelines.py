@@ -144,6 +144,20 @@ def test_the_hook(checkout: Path) -> None:
     assert len(done.stdout.splitlines()) == 3
 
 
+def test_the_hook_of_the_readme(checkout: Path) -> None:
+    """The README's `.pre-commit-config.yaml` parses, and what its hook runs checks the config that it names."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").partition("**pre-commit.**")[2]
+    config = yaml.safe_load(readme.partition("```yaml\n")[2].partition("```")[0])
+    ((hook,),) = ([*repository["hooks"]] for repository in config["repos"])
+    (published,) = read(ROOT / ".pre-commit-hooks.yaml")
+    assert hook["id"] == published["id"]
+    command = [*shlex.split(hook.get("entry", published["entry"])), *hook.get("args", [])]
+    assert command[:2] == ["lrtune", "check"]
+    command = ["tiny.yaml" if word.endswith(".yaml") else word for word in command]
+    done = run(shlex.join(command), checkout, {})
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_gitlab_job(checkout: Path) -> None:
     """Its script writes the JUnit file that its artifacts name, and stdout stays for the log."""
     (job,) = read(ROOT / ".gitlab" / "lrtune.yml").values()

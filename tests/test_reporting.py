@@ -71,3 +71,21 @@ def test_no_password_is_written(run_dir: RunDir) -> None:
     ]
     assert any("postgresql://u:***@h/d" in text for text in written)
     assert not any("topsecret" in text for text in written)
+
+
+def test_a_comparison_leaves_strangers_out(run_dir: RunDir) -> None:
+    """A step of another seed than the best setting's grid is no part of a run, in a comparison as in the report."""
+    best = {"lr": 0.1, "weight_decay": 0.0, "val_loss": 1.0, "train_loss": 1.0, "metrics": {}, "steps": 1}
+    best |= {"state": "complete", "seed": 4, "curve": "coarse-000"}
+    summary = {"best": best, "trials": [best]}
+    run_dir.save(StepResult("overfit", summary={"steps": 25}), ORIGIN | {"seed": 4})
+    run_dir.save(StepResult("coarse-grid", summary=summary), ORIGIN | {"seed": 4})
+    notes: list[str] = []
+    material = results_of(str(run_dir.path), notes.append)
+    assert list(material.results) == ["overfit", "coarse-grid", "report"]
+    assert list(material.made_from) == ["overfit", "coarse-grid"]
+    assert material.context["seed"] == 4
+    assert notes == ["find-lr: left out, because it has another seed than coarse-grid; run it again"]
+    told: list[str] = []
+    report_run_dir(str(run_dir.path), "", told.append)
+    assert told == notes

@@ -187,9 +187,10 @@ def cannot_overfit(attempts: Sequence[Attempt], aim: Attainable, batches: int) -
     if best.accuracy is not None:
         reached = f"{best.accuracy:.1%} accuracy at {reached}"
     wanted = aim_text(best, aim)
+    sample = f"{batches} minibatches" if batches > 1 else "a minibatch"
     message = (
         f"No learning rate from {min(a.learning_rate for a in attempts):g} to "
-        f"{max(a.learning_rate for a in attempts):g} learns {batches} minibatches by heart: the best, "
+        f"{max(a.learning_rate for a in attempts):g} learns {sample} by heart: the best, "
         f"{best.learning_rate:g}, reaches {reached} after {best.steps} steps (at first {best.loss_first:.4g})."
     )
     measured = best.accuracy if best.accuracy is not None and aim.accuracy is not None else best.loss

@@ -17,6 +17,7 @@ from rich.text import Text
 from lrtune.cli.blocks import INDENT
 from lrtune.cli.boundary import PASSED
 from lrtune.cli.output import write_output
+from lrtune.cli.progress import Terminal
 from lrtune.cli.text import printed
 from lrtune.errors import RunDirError, UsageError
 
@@ -41,8 +42,11 @@ def compare(a: str, b: str, common: Common, tensorboard: str | None) -> int:
     from lrtune.reports.compare import Run
     from lrtune.reports.compare import compare as compared
 
-    sides = [results_of(path) for path in (a, b)]
-    names = _names(a, b)
+    names, say = _names(a, b), Terminal(common.quiet).note
+    sides = [
+        results_of(path, lambda text, name=name: say(f"{name}: {text}"))  # type: ignore[misc]
+        for path, name in zip((a, b), names, strict=True)
+    ]
     runs = [
         Run(name, side.results, side.context, side.made_from) for name, side in zip(names, sides, strict=True)
     ]

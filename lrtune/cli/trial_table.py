@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from lrtune.cli.blocks import columns, number, terminal_width
+from lrtune.results import TRIAL_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
 
 _SHOWN_TRIALS = 10
 _SHOWN_METRICS = 3
-_TRIAL_KEYS = (  # what every row has; anything else is a further axis of the grid
-    *("lr", "weight_decay", "val_loss", "train_loss", "metrics", "steps", "state", "seed", "curve"),
-    *("error", "tries"),
-)
 _GAP = 2  # columns of the terminal after each of the table
 _AXIS, _METRIC = "axis ", "metric "  # before the key of such a column
 
@@ -60,7 +57,7 @@ def trial_blocks(trials: Sequence[Mapping[str, Any]], best: Mapping[str, Any] | 
 
 def _columns_of(trials: Sequence[Mapping[str, Any]], best: Mapping[str, Any] | None) -> list[_Column]:
     metrics = list(dict.fromkeys(name for trial in trials for name in trial["metrics"]))[:_SHOWN_METRICS]
-    axes = list(dict.fromkeys(key for trial in trials for key in trial if key not in _TRIAL_KEYS))
+    axes = list(dict.fromkeys(key for trial in trials for key in trial if key not in TRIAL_KEYS))
     told = {
         "lr": [number(trial["lr"], 3) for trial in trials],
         "weight decay": [number(trial["weight_decay"], 3) for trial in trials],

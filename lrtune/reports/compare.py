@@ -219,8 +219,10 @@ def _flat(name: str, value: Any) -> dict[str, Any]:
 
 
 def _numbers(result: StepResult) -> dict[str, Any]:
-    """Return a step's summary, the best trial by its parts, and the time."""
-    found = {key: value for key, value in result.summary.items() if key not in _NO_NUMBERS}
+    """Return a step's summary, what has parts by its parts, and the time."""
+    found: dict[str, Any] = {}
+    for key, value in result.summary.items():
+        found |= _flat(key, value) if key not in _NO_NUMBERS else {}
     best = result.summary.get("best") or {}
     for key in best if result.step != "report" else ():  # which says again what the grids have said
         found |= _flat(f"best.{key}", best[key]) if key != "curve" else {}

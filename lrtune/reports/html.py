@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import altair as alt
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from lrtune.charts import later_rows, pictures
 from lrtune.charts.numbers import number
@@ -165,8 +166,18 @@ def template(name: str) -> Any:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
     environment.filters["number"] = number
+    environment.filters["breakable"] = breakable
     environment.filters["sentence"] = lambda text: f"{text[:1].upper()}{text[1:]}"
     return environment.from_string(_resource(name))
+
+
+def breakable(text: str) -> Markup:
+    """Return text for a page that may break after the marks within names and paths, so that no word has to.
+
+    >>> breakable("args.a<b")
+    Markup('args.<wbr>a&lt;b')
+    """
+    return Markup(re.sub(r"([._/:\\]+)(?=[^\s\d._/:\\])", r"\1<wbr>", str(escape(text))))
 
 
 def _policy(scripts: list[str]) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lrtune.charts.numbers import MISSING, finite, number
 from lrtune.charts.trials import best_curve, curve_of, trials_of
+from lrtune.results import TRIAL_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,11 +32,6 @@ _LABELS = {
     "gain": "gain over the coarse grid",
     "noise": "noise between seeds",
 }
-# What every trial holds; whatever else it does is a further axis of the grid.
-_TRIAL_KEYS = (
-    *("lr", "weight_decay", "val_loss", "train_loss", "metrics", "steps", "state", "seed", "curve"),
-    *("error", "tries"),
-)
 _LOSSES = {"val_loss": "validation loss", "train_loss": "training loss"}
 
 
@@ -96,7 +92,7 @@ def table(result: StepResult) -> Table:
 
 def further_axes(trials: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return what trials differ in besides rate and decay: the further axes of a grid."""
-    return list(dict.fromkeys(str(key) for trial in trials for key in trial if key not in _TRIAL_KEYS))
+    return list(dict.fromkeys(str(key) for trial in trials for key in trial if key not in TRIAL_KEYS))
 
 
 def _cells(trial: dict[str, Any], axes: list[str], losses: list[str], metrics: list[str]) -> list[str]:

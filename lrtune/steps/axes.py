@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lrtune.errors import ConfigError, did_you_mean
 from lrtune.population.optimizers import optimizer_class
+from lrtune.results import TRIAL_KEYS
 from lrtune.task_file import load_function, load_task
 
 if TYPE_CHECKING:
@@ -70,6 +71,11 @@ class Axes:
     def _place(self, name: str) -> tuple[str | None, str]:
         if name == "batch_size":
             return None, name
+        if name in TRIAL_KEYS:  # its value would stand where the row's own does
+            raise ConfigError(
+                f"coarse.axes.{name}: '{name}' is what a trial's row says of itself; write args.{name} for an argument "
+                f"of the task, or optimizer.{name} for a keyword of the optimizer"
+            )
         section, dot, key = name.partition(".")
         if dot and section in ("optimizer", "args"):
             found = [section] if key in self._names(section) else []

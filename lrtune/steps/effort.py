@@ -7,9 +7,10 @@ the time after which step 2 gives up lies far beyond what either takes on a mode
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lrtune.checks.catalogue import finding
+from lrtune.steps.examining import NO_TIME, Examined
 from lrtune.steps.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -17,13 +18,17 @@ if TYPE_CHECKING:
 
     from lrtune.results import Finding
 
-RATES = tuple(10 ** (half_decade / 2) for half_decade in range(-8, 1))  # 1e-4 to 1: what any optimizer is run at
+# 1e-4 to 1: what any optimizer is run at.
+RATES = tuple(10 ** (half_decade / 2) for half_decade in range(-8, 1))
 
 # Seconds of a forward pass; a training step takes as long as three. With the usual effort a model that learns nothing
 # takes 5400 forward passes, and one that learns in 50 steps 1600: 270 s and 80 s at this bound. With the small effort
 # they are 2300 and 600.
 SLOW = 0.05
+FORWARDS = 3  # a forward and backward pass takes as long as: the backward one has two products a layer
 SECONDS = 300.0  # of step 2's tries together: what a model below the bound needs to the end of all of them
+# What tries that were cut short do not tell.
+_NOT_TOLD = ("cannot-overfit", "double-softmax", "input-ignored", "train-eval-gap")
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,11 @@ class Patience:
         return not self.ended
 
 
+def unseen() -> dict[str, Any]:
+    """Return what the result's details keep of tries that were not brought to their end."""
+    return Examined("whether the sample can be learnt", SECONDS, [], NO_TIME, _NOT_TOLD).told()
+
+
 def unfinished(steps: int, rates: Sequence[float], wanted: int, learnt: bool) -> Finding:
     """Return the finding of tries that were not brought to their end.
 
@@ -92,7 +102,7 @@ def unfinished(steps: int, rates: Sequence[float], wanted: int, learnt: bool) ->
         f"{max(rates):g}: "
     )
     message += (
-        "a rate has learnt the sample, but what holds its loss up, if anything, was not looked for."
+        "a rate has learnt the sample; whether its loss is held up (bounded outputs, a softmax too many) is not known."
         if learnt
         else "whether the model can learn the sample is not known."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,15 +28,19 @@ from lrtune.random_state import seeded
 from lrtune.results import Finding, StepResult
 from lrtune.steps.check_init import check_init, refuse_own_backward
 from lrtune.steps.data_checks import behind_the_crash, split_findings
+from lrtune.steps.effort import FORWARDS, SLOW, USUAL, Patience, effort_for, unfinished, unseen
 from lrtune.steps.examinations import WIRING
-from lrtune.steps.examining import examine
+from lrtune.steps.examining import examine, left_out
 from lrtune.steps.overfit_trial import Trial
+from lrtune.steps.slow_models import forward_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lrtune.checks.overfitting import Attempt
     from lrtune.steps.context import Context
+    from lrtune.steps.effort import Effort
+    from lrtune.steps.examining import Examined
 
 _QUARTER = 4  # of one minibatch: the second smaller sample
 _FEWEST = 8  # examples: fewer are learnt by nearly everything
@@ -57,22 +62,20 @@ def overfit(context: Context) -> StepResult:
     seen, hopeless = _before(context, batches)
     if hopeless:
         return StepResult("overfit", cause_first(seen), _summary(None))
-    trial, aim, batches = _tried(context, batches)
-    best = trial.best()
-    bounded = fingerprints.bounded_outputs(best, trial.limits, aim, not trial.still_falling)
-    symptoms = [
-        overfitting.loss_explodes(trial.attempts),
-        overfitting.cannot_overfit(trial.attempts, aim, len(batches)),
-        overfitting.train_eval_gap(best, aim),
-        None if bounded and _below_zero(trial) else fingerprints.double_softmax(trial.attempts, aim),
-        fingerprints.input_ignored(trial.attempts, aim),
-    ]
-    seen += _wiring(context, trial, batches)
+    forward = _forward_seconds(context, batches[0])
+    effort, patience = effort_for(forward), Patience()
+    trial, aim, batches = _tried(context, _affordable(context, batches, effort, forward), effort, patience)
+    sample = Sample(context.program, context.data.train, batches, context.config.seed)
+    examined = examine(sample, context.progress, WIRING, FORWARDS * forward)
+    seen += _wired(sample, trial, examined)
+    symptoms, bounded = ([_cut(trial)], None) if patience.ended else _judged(trial, aim, len(batches))
+    symptoms += [overfitting.loss_explodes(trial.attempts), left_out(examined)]
     told = {finding.code for finding in seen}
     seen += [found for found in symptoms if found and found.code not in told]
     if bounded and not any(finding.code == "double-softmax" for finding in seen):  # which says the same
         seen = [bounded, *(finding for finding in seen if finding.code != bounded.code)]
     findings = _with_causes(context, seen)
+    best = trial.best()
     target = {
         "accuracy": aim.accuracy,
         "loss": overfitting.loss_aim(best, aim),
@@ -83,9 +86,24 @@ def overfit(context: Context) -> StepResult:
         "members": _members(trial),
         "batches": len(batches),
         "examples": aim.examples,
+        "unfinished": patience.ended and not trial.succeeded,
+        "examined": [unseen()] if patience.ended else [],
     }
     curves = {_curve_name(index): curve for index, curve in enumerate(trial.curves.values())}
     return StepResult("overfit", findings, _summary(best), details=details, curves=curves)
+
+
+def _judged(trial: Trial, aim: Attainable, batches: int) -> tuple[list[Finding | None], Finding | None]:
+    """Return what the tries show, and apart from it that bounds of the outputs keep the loss up."""
+    best = trial.best()
+    bounded = fingerprints.bounded_outputs(best, trial.limits, aim, not trial.still_falling)
+    symptoms = [
+        overfitting.cannot_overfit(trial.attempts, aim, batches),
+        overfitting.train_eval_gap(best, aim),
+        None if bounded and _below_zero(trial) else fingerprints.double_softmax(trial.attempts, aim),
+        fingerprints.input_ignored(trial.attempts, aim),
+    ]
+    return symptoms, bounded
 
 
 def _below_zero(trial: Trial) -> bool:
@@ -93,17 +111,52 @@ def _below_zero(trial: Trial) -> bool:
     return trial.limits is not None and trial.limits.bounds.low < 0
 
 
-def _tried(context: Context, batches: list[Any]) -> tuple[Trial, Attainable, list[Any]]:
+def _cut(trial: Trial) -> Finding:
+    """Return the finding of tries that were not brought to their end; what they show is not told apart from haste."""
+    return unfinished(trial.steps, list(trial.curves), trial.wanted, trial.succeeded)
+
+
+def _forward_seconds(context: Context, batch: Any) -> float:
+    """Return what a forward pass takes; one that seems slow is timed again, for the machine may have been busy."""
+    with seeded(context.config.seed):
+        model = context.program.build_model()
+    seconds = math.inf
+    for _ in range(2):
+        seconds = forward_seconds(context.program, model, batch, context.config.seed, seconds)
+        if seconds < SLOW:
+            break
+    return seconds
+
+
+def _affordable(context: Context, batches: list[Any], effort: Effort, forward: float) -> list[Any]:
+    """Return the sample that is tried, and say so where less is done than usual; a number that was set is kept to."""
+    if effort is USUAL:
+        return batches
+    kept = batches if "batches" in context.config.overfit.model_fields_set else batches[: effort.batches]
+    context.progress.note(
+        f"a forward pass takes {forward:.2g} s: overfitting {len(kept)} of {len(batches)} minibatches at "
+        f"{len(effort.rates)} rates instead of {len(USUAL.rates)}"
+    )
+    return kept
+
+
+def _tried(
+    context: Context, batches: list[Any], effort: Effort, patience: Patience
+) -> tuple[Trial, Attainable, list[Any]]:
     """Try the whole sample, then smaller ones where size may be the reason; return the one that tells most."""
-    whole = trial, aim, sample = _on_sample(context, batches)
-    while not trial.succeeded and (fewer := _fewer(context, trial, sample)):
-        trial, aim, sample = _on_sample(context, fewer)
+    whole = trial, aim, sample = _on_sample(context, batches, effort, patience)
+    while not trial.succeeded and not patience.ended and (fewer := _fewer(context, trial, sample)):
+        if not patience.lasts():
+            break
+        trial, aim, sample = _on_sample(context, fewer, effort, patience)
     return (trial, aim, sample) if trial.succeeded else whole
 
 
-def _on_sample(context: Context, batches: list[Any]) -> tuple[Trial, Attainable, list[Any]]:
+def _on_sample(
+    context: Context, batches: list[Any], effort: Effort, patience: Patience
+) -> tuple[Trial, Attainable, list[Any]]:
     family, aim, others = _aim(context, batches)
-    trial = Trial(context, batches, family, aim, others)
+    trial = Trial(context, batches, family, aim, others, effort, patience)
     trial.run()
     return trial, aim, batches
 
@@ -171,10 +224,8 @@ def _aim(context: Context, batches: Sequence[Any]) -> tuple[LossFamily | None, A
     return family, aim, mismatched(program, model, batches, [target for _, target in pairs], seed)
 
 
-def _wiring(context: Context, trial: Trial, batches: Sequence[Any]) -> list[Finding]:
-    """Examine what learning by heart may hide: the sample can be learnt through a softmax too many."""
-    sample = Sample(context.program, context.data.train, batches, context.config.seed)
-    examined = examine(sample, context.progress, WIRING)
+def _wired(sample: Sample, trial: Trial, examined: Sequence[Examined]) -> list[Finding]:
+    """Return what learning by heart may hide: the sample can be learnt through a softmax too many."""
     found = [finding for one in examined for finding in one.findings]
     crossed = blown_up(sample)
     return [*found, fingerprints.broadcast_target(crossed, trial.attempts)] if crossed else found

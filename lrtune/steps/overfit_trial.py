@@ -83,6 +83,16 @@ class Trial:
         """One a rate, in the order of the rates."""
         return list(self._attempts.values())
 
+    @property
+    def steps(self) -> int:
+        """Steps taken so far."""
+        return self._done
+
+    @property
+    def wanted(self) -> int:
+        """Steps that there are to take where nothing is learnt before."""
+        return self._steps
+
     def run(self) -> None:
         """Train until one rate has learnt the sample, or steps or time are used up, and look closer at the best."""
         self._measure()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import pytest
@@ -87,6 +89,14 @@ def test_explain_a_code(project: Project, code: str) -> None:
     source = ("Source",) if catalogue()[code].source != "-" else ()
     for part in ("Why it matters", "When it is reported", *source, "Likely causes", "Fix"):
         assert f"\n{part}\n" in outcome.out
+
+
+def test_explain_as_json(project: Project) -> None:
+    """`--json` prints one object: an entry of the catalogue, or all of them."""
+    one = json.loads(project.lrtune("explain", "no-descent", "--json").out)
+    assert one == {"schema": 1, **json.loads(json.dumps(asdict(catalogue()["no-descent"])))}
+    every = json.loads(project.lrtune("explain", "--json").out)
+    assert [entry["code"] for entry in every["codes"]] == list(catalogue())
 
 
 @pytest.mark.parametrize(

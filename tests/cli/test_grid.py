@@ -96,6 +96,21 @@ def test_run_saves_the_weights_too(project: Project) -> None:
     assert "wrote the weights of the best trial" in outcome.err
 
 
+def test_weights_go_with_their_trial(project: Project) -> None:
+    """A later run whose best is another one removes the weights of the earlier, or writes its own, and says so."""
+    coarse = ("grid", "--coarse", "toy.yaml", *COARSE)
+    path = project.out / "best.safetensors"
+    project.lrtune(*coarse, "--save-best")
+    assert "removed" not in project.lrtune(*coarse).err
+    assert path.is_file()
+    outcome = project.lrtune(*coarse, "--seed", "3")
+    assert f"removed {path.relative_to(project.folder)}: it held the weights of coarse-0" in outcome.err
+    assert not path.exists()
+    project.lrtune(*coarse, "--save-best")
+    with safe_open(path, "pt") as file:
+        assert json.loads(file.metadata()["lrtune"])["seed"] == 0
+
+
 def test_save_best_without_safetensors(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where safetensors is missing, the command that installs it is said before anything is trained."""
     monkeypatch.setattr(exports, "find_spec", lambda name: None)

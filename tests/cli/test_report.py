@@ -113,14 +113,18 @@ def test_only_the_sweep(finished: Project) -> None:
     assert words.removeprefix("learning") in (alone / "report.html").read_text()
 
 
-def copied(project: Project, **changed: object) -> None:
-    """Make `other`: the finished run with another suggestion and settings."""
-    shutil.copytree(project.out, project.folder / "other")
-    path = project.folder / "other" / "find-lr.json"
-    record = json.loads(path.read_text())
-    record["summary"] |= changed
-    record["made_from"]["seed"] = 7
-    path.write_text(json.dumps(record))
+def copied(project: Project, suggestion: float) -> None:
+    """Make `other`: the first three steps of the finished run with another suggestion and seed."""
+    folder = project.folder / "other"
+    shutil.copytree(project.out, folder)
+    for name in ("coarse.json", "refine.json", "report.json"):
+        (folder / name).unlink()
+    for name in ("check-init.json", "overfit.json", "find-lr.json"):
+        record = json.loads((folder / name).read_text())
+        record["made_from"]["seed"] = 7
+        if name == "find-lr.json":
+            record["summary"]["suggestion"] = suggestion
+        (folder / name).write_text(json.dumps(record))
 
 
 def test_compare_as_text_and_json(finished: Project) -> None:
@@ -139,10 +143,24 @@ def test_compare_as_text_and_json(finished: Project) -> None:
     assert found["numbers"][0]["b"] == 0.5
 
 
+def test_a_comparison_names_whose_steps_it_leaves_out(finished: Project) -> None:
+    """A step that does not belong to its run's best settings is in no table, and which run it is of is said."""
+    shutil.copytree(finished.out, finished.folder / "other")
+    path = finished.folder / "other" / "overfit.json"
+    record = json.loads(path.read_text())
+    record["made_from"]["seed"] = 7
+    path.write_text(json.dumps(record))
+    outcome = finished.lrtune("report", "out", "other", "--json")
+    said = "other: overfit: left out, because it has another seed than refine-grid; run it again\n"
+    assert outcome.err == said
+    assert {"step": "overfit", "a": "pass", "b": None} in outcome.json["verdicts"]
+    assert outcome.json["settings"] == []
+
+
 @pytest.mark.parametrize(("form", "start"), [("html", "<!doctype html>"), ("md", "# out against other")])
 def test_compare_in_a_file(finished: Project, form: str, start: str) -> None:
     """The comparison as a page or as Markdown is the file of --output."""
-    copied(finished)
+    copied(finished, suggestion=0.5)
     outcome = finished.lrtune("report", "out", "other", "--format", form, "--output", "compared")
     assert (outcome.code, outcome.out) == (0, "")
     assert (finished.folder / "compared").read_text().startswith(start)

@@ -58,6 +58,12 @@ def test_the_training_loss_goes_before_the_metrics(monkeypatch: pytest.MonkeyPat
     assert "0.9778" in text
 
 
+def test_what_a_row_says_of_itself_is_no_axis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a diverged or failed trial holds beyond the others makes no column."""
+    plain = printed(120, [trial(1), trial(2)], monkeypatch)
+    assert printed(120, [trial(1), trial(2, last_loss=2.5, error="odd", tries=2)], monkeypatch) == plain
+
+
 def test_axes_are_told_below(monkeypatch: pytest.MonkeyPatch) -> None:
     """The values of an axis without a column stand below the table, by the row's number."""
     lines = printed(46, [trial(number, momentum=0.8 + number / 10) for number in range(2)], monkeypatch)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from lrtune.reports.compare import Comparison, Run, compare
 from lrtune.reports.compare_forms import compared_html, compared_markdown
+from lrtune.reports.html import breakable
 from lrtune.results import Finding, StepResult
 
 if TYPE_CHECKING:
@@ -61,6 +62,26 @@ def test_numbers_that_differ() -> None:
     assert [(step, change.name, change.a, change.b) for step, change in found.numbers] == [
         ("find-lr", "suggestion", 0.1, 0.2)
     ]
+
+
+def test_what_has_parts_is_told_by_its_parts(made: ModuleType) -> None:
+    """The repeats over seeds of two searches are numbers in a table, not a text of Python's."""
+
+    def searched(mean: float) -> Run:
+        summary = {"repeats": {"seeds": [1, 2], "refined": {"mean": mean, "spread": 0.25}}}
+        return Run("a", {"refine-grid": StepResult("refine-grid", summary=summary)}, made.CONTEXT, {})
+
+    found = compare(searched(0.5), searched(0.75))
+    assert [(change.name, *change.texts) for _, change in found.numbers] == [
+        ("repeats.refined.mean", "0.5", "0.75")
+    ]
+
+
+def test_names_break_at_their_marks() -> None:
+    """On a narrow page names break after a point or an underscore, numbers and markup stay as they are."""
+    assert breakable("coarse.weight_decay") == "coarse.<wbr>weight_<wbr>decay"
+    assert breakable("../a.py:make") == "../<wbr>a.<wbr>py:<wbr>make"
+    assert breakable("0.0351 <b> at 1e-3") == "0.0351 &lt;b&gt; at 1e-3"
 
 
 def test_a_step_of_one_run_alone() -> None:

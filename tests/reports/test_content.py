@@ -119,8 +119,8 @@ def test_further_axes_are_told(made: ModuleType) -> None:
     """What else a grid varied is a column of the table and a part of the best settings."""
     grid = made.grid()
     for number, trial in enumerate(grid.summary["trials"]):
-        trial |= {"momentum": 0.8, "hidden": 32 + number}
+        trial |= {"momentum": 0.8, "hidden": 32 + number, "last_loss": 2.5, "tries": 1}
     said = content({"coarse-grid": grid}, made.CONTEXT)
     assert said.settings.endswith("SGD (momentum 0.8), hidden 32")
-    assert said.sections[3].table.columns[3:5] == ["momentum", "hidden"]
+    assert said.sections[3].table.columns[3:6] == ["momentum", "hidden", "validation loss"]
     assert said.sections[3].table.lines[0].cells[3:5] == ["0.8", "32"]

@@ -86,6 +86,17 @@ def test_values_of_several_kinds_share_a_study(task: lrtune.Task, tmp_path: Path
     assert found == {(0, None), (0.9, None), (0, True), (0.9, True)}
 
 
+def test_an_argument_named_like_a_rows_own_key(tmp_path: Path) -> None:
+    """An argument of the task called `seed` is an axis as `args.seed` alone, and stands beside the row's seed."""
+    (tmp_path / "seeded.py").write_text(TASK.replace("momentum=None", "seed=0"))
+    task = lrtune.load_task(f"{tmp_path / 'seeded.py'}:make_task")
+    said = r"coarse.axes.seed: 'seed' is what a trial's row says of itself; write args.seed for an argument of the task"
+    with pytest.raises(lrtune.ConfigError, match=said):
+        Recipe(task, config({"seed": [5, 6]}))
+    grid = lrtune.coarse_grid(task, config({"args.seed": [5, 6]}))
+    assert {(one["seed"], one["args.seed"]) for one in grid.summary["trials"]} == {(0, 5), (0, 6)}
+
+
 def test_a_grid_over_further_axes(task: lrtune.Task, tmp_path: Path) -> None:
     """Every combination is trained, rows hold its values, and the refined search is around the best one's."""
     axes = {"hidden": [2, 16], "optimizer.momentum": [0.0, 0.9]}
