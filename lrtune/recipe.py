@@ -11,35 +11,27 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from lrtune.config import Config
-from lrtune.data.device import resolve_device
 from lrtune.environment import environment
 from lrtune.errors import ConfigError, TaskError, UsageError
 from lrtune.exports import drop_other_weights, write_tables, write_weights
 from lrtune.plan_file import PlanFile
 from lrtune.population.machine import machine
-from lrtune.population.outside import outside_kept
-from lrtune.population.precision import check_precision, products_in
-from lrtune.population.told import Told
 from lrtune.progress import Silent
 from lrtune.provenance import changed
-from lrtune.random_state import preserved
 from lrtune.reporting import report_context, write_page
 from lrtune.results import GRIDS, STEPS, StepResult
 from lrtune.run_dir import RunDir
 from lrtune.shelf import Shelf
 from lrtune.steps.check_init import check_init as _check_init
-from lrtune.steps.context import Context, open_context
 from lrtune.steps.find_lr import find_lr as _find_lr
 from lrtune.steps.loss_curves import loss_curves
 from lrtune.steps.overfit import overfit as _overfit
 from lrtune.steps.weights import BestWeights, trained_again
 from lrtune.storage import without_password
-from lrtune.studies import Studies, Variants
+from lrtune.studies import Studies
 from lrtune.task import Task, described
-from lrtune.task_file import load_function, optimizer_sources
+from lrtune.workshop import Workshop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -47,6 +39,7 @@ if TYPE_CHECKING:
     from lrtune.grids import Grids
     from lrtune.progress import Progress
     from lrtune.run_dir import Stored
+    from lrtune.steps.context import Context
 
 
 class Recipe:
@@ -84,20 +77,15 @@ class Recipe:
         self.task = task
         self.config = config or Config()
         self.progress = progress or Silent()
-        self._folder = folder
         self._command = without_password(command)
-        self._device = resolve_device(self.config.device)
-        if remark := check_precision(self.config.precision, self._device):
-            self.progress.note(remark)
-        self._context: Context | None = None
-        self._told = Told(self.progress)
         self._more = 0
         self._weights = BestWeights()
-        self._variants = Variants(task, self.config, folder, self._open)
-        sources = optimizer_sources(task, self.config.optimizer.name, folder)
+        self._workshop = Workshop(task, self.config, self.progress, folder, self._plans)
         # Last, so that what is refused leaves no directory behind.
         self._run_dir = RunDir(self.config.run_dir, self.progress.note) if self.config.run_dir else None
-        self._shelf = Shelf(task, self.config, str(self._device), sources, self._run_dir)
+        self._shelf = Shelf(
+            task, self.config, str(self._workshop.device), self._workshop.sources, self._run_dir
+        )
 
     def step(self, name: str, more: int = 0, save_best: bool = False) -> StepResult:
         """Run one step now; steps that it starts from run first where they are missing or stale.
@@ -156,16 +144,11 @@ class Recipe:
 
     @contextmanager
     def _working(self) -> Iterator[None]:
-        """The caller's random state and gradient mode are put back, and no other process works in the run directory."""
+        """The caller's surroundings are put back, and no other process works in the run directory."""
         locked = self._run_dir.locked() if self._run_dir else nullcontext()
         try:
-            with preserved(), torch.enable_grad(), products_in(self.config.precision, self._device), locked:
-                try:
-                    yield
-                finally:
-                    self._variants.close()
-                    if self._context is not None:
-                        self._context.close()
+            with self._workshop.working(), locked:
+                yield
         finally:
             if self._run_dir:
                 self._run_dir.remove_if_empty()
@@ -203,7 +186,7 @@ class Recipe:
         result.seconds = time.perf_counter() - started
         result.details["environment"] = environment(self._command)
         if not failed:
-            result.details["executions"] = self._told.reasons
+            result.details["executions"] = self._workshop.told.reasons
         if self._run_dir:
             result = self._run_dir.save(result, origin, complete=not failed)
         self._shelf.results[name] = result
@@ -233,28 +216,23 @@ class Recipe:
                 context, origin, self._result("coarse-grid"), self._shelf.stored(name), self._more
             ),
         }
-        self._told.begin(name)
-        context = self._opened(origin)
-        with outside_kept(context.task):
+        self._workshop.told.begin(name)
+        with self._workshop.at(self._opened(origin)) as context:
             return run_step[name](context)
 
     def _opened(self, origin: Mapping[str, Any]) -> Context:
-        if self._context is None:
-            plans = PlanFile(self._run_dir, self._shelf.made_from("check-init", {}) | machine(self._device))
-            self._context = self._open(self.task, self.config, plans.read(), plans.write)
-        self._context.open()
         self._weights = BestWeights(self._weights.wanted)
-        context = replace(self._context, weights=self._weights, files=self._run_dir)
+        context = replace(self._workshop.opened(), weights=self._weights, files=self._run_dir)
         if self._run_dir is None:
             return context
         run_dir = self._run_dir
         return replace(context, keep=lambda result: run_dir.save(result, origin, complete=False))
 
-    def _open(self, task: Task, config: Config, *plans: Any) -> Context:
-        def load(name: str, role: str) -> Callable[..., Any]:
-            return load_function(name, role, self._folder)
-
-        return open_context(task, config, self.progress, load, *plans, told=self._told)
+    def _plans(self) -> tuple[Any, ...]:
+        """Return what a planner remembered in the run directory, and where it writes what it finds."""
+        made_from = self._shelf.made_from("check-init", {}) | machine(self._workshop.device)
+        plans = PlanFile(self._run_dir, made_from)
+        return plans.read(), plans.write
 
     def _suggestion(self) -> float | None:
         return self._result("find-lr").summary["suggestion"] if self.config.coarse.lr == "auto" else None
@@ -264,7 +242,7 @@ class Recipe:
         from lrtune.grids import Grids
 
         studies = Studies(self.task, self.config, self._run_dir, self.progress.note)
-        return Grids(studies, self._variants, self._run_dir)
+        return Grids(studies, self._workshop.variants, self._run_dir)
 
     def _save_best(self, *grids: str) -> None:
         """Write the weights of the best trial of the first of some grids that has one."""
@@ -276,8 +254,8 @@ class Recipe:
             return
         best, epochs, weights = done[0].summary["best"], int(done[0].details["epochs"]), self._weights
         if weights.of(best) is None:
-            context = self._variants.open(self._variants.best_of(done[0]), self._opened({}))
-            with outside_kept(context.task):
+            combination = self._workshop.variants.best_of(done[0])
+            with self._workshop.at(self._opened({}), combination) as context:
                 weights = trained_again(context, best, epochs)
         told = {"task": self.task.name, "grid": done[0].step, "epochs": epochs, **best}
         write_weights(self._run_dir, weights.state, told, self.progress.note)

@@ -7,31 +7,23 @@ It makes no study and writes no file: the suggestion, the space and the results 
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from lrtune.data.device import resolve_device
 from lrtune.grids import Grids
-from lrtune.population.outside import outside_kept
-from lrtune.population.precision import check_precision, products_in
-from lrtune.population.told import Told
 from lrtune.provenance import made_from
-from lrtune.random_state import preserved
 from lrtune.results import StepResult
-from lrtune.steps.context import Context, open_context
 from lrtune.storage import StorageError
-from lrtune.studies import Studies, Variants
+from lrtune.studies import Studies
 from lrtune.study.agreement import wait_for_study
 from lrtune.study.opening import check_shared
-from lrtune.task_file import load_function, optimizer_sources
+from lrtune.workshop import Workshop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from lrtune.config import Config
     from lrtune.progress import Progress
+    from lrtune.steps.context import Context
     from lrtune.study.place import StudyPlace
     from lrtune.study.queue import TrialQueue
     from lrtune.task import Task
@@ -60,18 +52,12 @@ class Worker:
         self._task = task
         self._config = config.updated(run_dir=None)
         self._progress = progress
-        self._folder = folder
         self._wait = wait
-        self._device = resolve_device(config.device)
-        if remark := check_precision(config.precision, self._device):
-            progress.note(remark)
+        self._workshop = Workshop(task, self._config, progress, folder)
         self._studies = Studies(task, self._config, None, progress.note)
         self._places = {step: self._studies.place(step, self._origin(step)) for step in (_COARSE, _REFINE)}
         check_shared(self._places[_COARSE])
-        self._variants = Variants(task, self._config, folder, self._open)
-        self._grids = Grids(self._studies, self._variants)
-        self._context: Context | None = None
-        self._told = Told(progress)
+        self._grids = Grids(self._studies, self._workshop.variants)
 
     def run(self) -> StepResult:
         """Work until nothing is left; return how much was done.
@@ -82,7 +68,7 @@ class Worker:
         """
         started = time.perf_counter()
         done = {"cells": 0, "trials": 0}
-        with self._working():
+        with self._workshop.working():
             found = self._found(tuple(self._places.values()))
             if found is None:
                 raise StorageError(self._advice())
@@ -99,25 +85,13 @@ class Worker:
         summary = {**done, "study": self._places[_COARSE].name.rpartition("-")[0]}
         return StepResult("worker", [], summary, time.perf_counter() - started)
 
-    @contextmanager
-    def _working(self) -> Iterator[None]:
-        """The caller's random state and gradient mode are put back."""
-        with preserved(), torch.enable_grad(), products_in(self._config.precision, self._device):
-            try:
-                yield
-            finally:
-                self._variants.close()
-                if self._context is not None:
-                    self._context.close()
-
     def _work(
         self, queue: TrialQueue, work: Callable[[Context, dict[str, Any], TrialQueue], int], step: str
     ) -> int:
         self._progress.note(f"worker: joined the study '{queue.place.name}' in {queue.place}")
         try:
-            self._told.begin(step)
-            context = self._opened()
-            with outside_kept(context.task):
+            self._workshop.told.begin(step)
+            with self._workshop.at(self._workshop.opened()) as context:
                 return work(context, self._origin(step), queue)
         finally:
             queue.close()
@@ -132,21 +106,9 @@ class Worker:
             ),
         )
 
-    def _opened(self) -> Context:
-        if self._context is None:
-            self._context = self._open(self._task, self._config)
-        self._context.open()
-        return self._context
-
-    def _open(self, task: Task, config: Config) -> Context:
-        def load(name: str, role: str) -> Callable[..., Any]:
-            return load_function(name, role, self._folder)
-
-        return open_context(task, config, self._progress, load, told=self._told)
-
     def _origin(self, step: str) -> dict[str, Any]:
-        sources = optimizer_sources(self._task, self._config.optimizer.name, self._folder)
-        return made_from(step, self._task, self._config, str(self._device), {}, sources)
+        device, sources = str(self._workshop.device), self._workshop.sources
+        return made_from(step, self._task, self._config, device, {}, sources)
 
     def _advice(self) -> str:
         place = self._places[_COARSE]

@@ -23,6 +23,7 @@ DOWNWARDS = (
     "checking",
     "recipe",
     "worker",
+    "workshop",
     "grids",
     "studies",
     "reporting",

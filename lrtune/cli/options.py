@@ -118,7 +118,9 @@ def as_typer_command(
 
     @functools.wraps(command)
     def run(**arguments: Any) -> None:
-        given = _COMMON if takes_common else ()  # else a command's own option may have the name of one of them
+        given = (
+            _COMMON if takes_common else ()
+        )  # else a command's own option may have the name of one of them
         common = Common(**{name: arguments.pop(name) for name in given if name in arguments})
         argument = arguments.get("config")
         common = replace(common, argument=argument if isinstance(argument, str) else None)
