@@ -21,6 +21,12 @@ _TOLERANCE = 0.03
 # it did on the same programs (mean -1.0, standard deviation 0.72). It decides where the probes do not.
 _PRIOR_DECADES, _PRIOR_WIDTH = -1.0, 0.75
 
+# Decades from the best rate of 100 steps to that of the trainings that follow, which are longer: on 24 programs with
+# horizons of 150 to 528 steps, none of which a constant above was set on, what the probes favour lay 0.16 decades above
+# the best at the median. With 0, 0.1 and 0.15 decades off, the suggestions miss 2.5%, 2.2% and 2.2% of the fall in the
+# mean, 1.5%, 1.0% and 0.8% at the median; on the 24 programs that the others were set on it makes no difference.
+_LONGER = -0.1
+
 _RESOLUTION = math.log10(SPACING) / 2  # of the candidates, in decades
 _HALF_WIDTHS = (
     1.5  # standard deviations to either side: the best rate of those programs lay inside in 92% of runs
@@ -66,7 +72,7 @@ def read_probes(probes: RateProbes, highest: float | None) -> Reading | None:
     """Return the rate that training at constant rates recommends, None where the loss falls at none of them.
 
     It is the rates' geometric mean, weighted by `exp(-regret / tolerance)` and the prior: where one rate is clearly
-    best that one, in a flat valley its middle.
+    best that one, in a flat valley its middle; a little lower, since longer trainings want lower rates.
     """
     doubts = _doubts(probes, JUDGED_STEPS, highest)
     if not doubts:
@@ -80,7 +86,7 @@ def read_probes(probes: RateProbes, highest: float | None) -> Reading | None:
     middle = float(weights @ decades)
     width = math.sqrt(float(weights @ (decades - middle) ** 2) + _RESOLUTION**2)
     half = min(_HALF_WIDTHS * width, _MOST_HALF_WIDTH)
-    return Reading(10**middle, 10 ** (middle - half), 10 ** (middle + half), noise)
+    return Reading(10 ** (middle + _LONGER), 10 ** (middle - half), 10 ** (middle + half), noise)
 
 
 def _doubts(probes: RateProbes, steps: tuple[int, ...], highest: float | None) -> dict[float, float]:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
-SETS = ("tuning", "held_out")
+SETS = ("tuning", "held_out", "fresh")
 SEEDS = (100, 200, 300)  # of lrtune's runs: none of the oracle's
 
 # Spawned workers import this file anew, and the programs import `benchmarks.learning_rate.case`.
