@@ -62,14 +62,9 @@ KINDS = ("validation", "training")  # of the coarse grid's loss
 _TIME = "milliseconds_per_step"
 
 
-def not_measured(result: StepResult) -> bool:
-    """Say whether a step was not done, or not to its end, so that it has no number of its own."""
-    return bool(result.details.get("skipped") or result.details.get("unfinished"))
-
-
 def values_of(result: StepResult) -> Values | None:
     """Return the numbers that a baseline holds of a step's result; None where it has none."""
-    if result.step not in _VALUES or not_measured(result):
+    if result.step not in _VALUES or result.details.get("skipped"):  # one that was not done
         return None
     found = _VALUES[result.step](result)
     return found if all(found[key] is not None for key in NUMBERS[result.step]) else None
@@ -157,9 +152,9 @@ def _judge_initial_loss(baseline: Baseline, before: Values, now: Values) -> list
 
 
 def _judge_overfit(baseline: Baseline, before: Values, now: Values) -> list[Compared | None]:
-    # A slow model is tried at fewer rates on one minibatch: a machine may be slow that the baseline's was not.
+    # A slow model is tried at fewer rates: a machine may be slow that the baseline's was not.
     alike = before.get("rates") in (None, now.get("rates"))
-    return [checks.overfit_steps(before, now) if alike else None]
+    return [checks.overfit_steps(before, now) if alike else checks.other_rates(before, now)]
 
 
 def _judge_learning_rate(baseline: Baseline, before: Values, now: Values) -> list[Compared | None]:

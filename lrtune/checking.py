@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from lrtune.baseline import not_measured
 from lrtune.checks.catalogue import finding
 from lrtune.config import Config
 from lrtune.deadline import BudgetSpentError, Deadline
@@ -87,7 +86,7 @@ def checked(
         if done[-1].verdict == "fail" and not keep_going:
             break
     summary = {
-        "skipped": [result.step for result in done if not_measured(result)],
+        "skipped": [result.step for result in done if result.details.get("skipped")],
         "not_run": list(CHECKED[len(done) :]),
         "budget": budget,
         "baseline": baseline.place if baseline else None,

@@ -10,7 +10,6 @@ from torch import nn
 import lrtune
 from lrtune.baseline_file import write_baseline
 from lrtune.checking import CHECKED, repeatable
-from lrtune.steps.effort import Patience
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,18 +116,6 @@ def test_what_the_budget_has_no_time_for_is_skipped(monkeypatch: pytest.MonkeyPa
     assert result.summary["skipped"] == ["overfit", "find-lr"]
     assert all(value is None for step in result.steps[1:] for value in step.summary.values())
     assert "the budget of 60 s was used up" in result.steps[1].findings[0].message
-
-
-def test_what_was_cut_short_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A step that ended by its own time is among those that were skipped, and makes no baseline."""
-    monkeypatch.setattr("lrtune.steps.overfit.Patience", lambda: Patience(0.0))
-    result = lrtune.check(blob_task(), CONFIG)
-    assert [(step.step, codes(step)) for step in result.steps] == [
-        ("check-init", []),
-        ("overfit", ["out-of-time"]),
-        ("find-lr", []),
-    ]
-    assert (result.verdict, result.summary["skipped"]) == ("warn", ["overfit"])
 
 
 @pytest.mark.parametrize("budget", [0, -1, float("nan")])

@@ -104,6 +104,17 @@ def overfit_steps(before: Mapping[str, Any], now: Mapping[str, Any]) -> Compared
     )
 
 
+def other_rates(before: Mapping[str, Any], now: Mapping[str, Any]) -> Compared:
+    """Steps at other numbers of rates are shown beside each other, and not judged.
+
+    Args:
+        before: `steps`, and at how many `rates`.
+        now: The same.
+    """
+    was, found = (f"{one['steps']} at {one['rates']} rates" for one in (before, now))
+    return Compared("regression-overfit-steps", "steps to overfit", was, found, "not compared", None)
+
+
 def learning_rate(before: Mapping[str, Any], now: Mapping[str, Any]) -> Compared:
     """The rates that suit lie where they lay.
 

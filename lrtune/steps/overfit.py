@@ -28,7 +28,7 @@ from lrtune.random_state import seeded
 from lrtune.results import Finding, StepResult
 from lrtune.steps.check_init import check_init, refuse_own_backward
 from lrtune.steps.data_checks import behind_the_crash, split_findings
-from lrtune.steps.effort import FORWARDS, SLOW, USUAL, Patience, effort_for, unfinished, unseen
+from lrtune.steps.effort import FORWARDS, SLOW, USUAL, effort_for
 from lrtune.steps.examinations import WIRING
 from lrtune.steps.examining import examine, left_out
 from lrtune.steps.overfit_trial import Trial
@@ -63,12 +63,16 @@ def overfit(context: Context) -> StepResult:
     if hopeless:
         return StepResult("overfit", cause_first(seen), _summary(None))
     forward = _forward_seconds(context, batches[0])
-    effort, patience = effort_for(forward), Patience()
-    trial, aim, batches = _tried(context, _affordable(context, batches, effort, forward), effort, patience)
+    effort = effort_for(forward)
+    if effort is not USUAL:
+        context.progress.note(
+            f"a forward pass takes {forward:.2g} s: trying {len(effort.rates)} rates instead of {len(USUAL.rates)}"
+        )
+    trial, aim, batches = _tried(context, batches, effort)
     sample = Sample(context.program, context.data.train, batches, context.config.seed)
     examined = examine(sample, context.progress, WIRING, FORWARDS * forward)
     seen += _wired(sample, trial, examined)
-    symptoms, bounded = ([_cut(trial)], None) if patience.ended else _judged(trial, aim, len(batches))
+    symptoms, bounded = _judged(trial, aim, len(batches))
     symptoms += [overfitting.loss_explodes(trial.attempts), left_out(examined)]
     told = {finding.code for finding in seen}
     seen += [found for found in symptoms if found and found.code not in told]
@@ -86,8 +90,6 @@ def overfit(context: Context) -> StepResult:
         "members": _members(trial),
         "batches": len(batches),
         "examples": aim.examples,
-        "unfinished": patience.ended and not trial.succeeded,
-        "examined": [unseen()] if patience.ended else [],
     }
     curves = {_curve_name(index): curve for index, curve in enumerate(trial.curves.values())}
     return StepResult("overfit", findings, _summary(best), details=details, curves=curves)
@@ -111,11 +113,6 @@ def _below_zero(trial: Trial) -> bool:
     return trial.limits is not None and trial.limits.bounds.low < 0
 
 
-def _cut(trial: Trial) -> Finding:
-    """Return the finding of tries that were not brought to their end; what they show is not told apart from haste."""
-    return unfinished(trial.steps, list(trial.curves), trial.wanted, trial.succeeded)
-
-
 def _forward_seconds(context: Context, batch: Any) -> float:
     """Return what a forward pass takes; one that seems slow is timed again, for the machine may have been busy."""
     with seeded(context.config.seed):
@@ -128,35 +125,17 @@ def _forward_seconds(context: Context, batch: Any) -> float:
     return seconds
 
 
-def _affordable(context: Context, batches: list[Any], effort: Effort, forward: float) -> list[Any]:
-    """Return the sample that is tried, and say so where less is done than usual; a number that was set is kept to."""
-    if effort is USUAL:
-        return batches
-    kept = batches if "batches" in context.config.overfit.model_fields_set else batches[: effort.batches]
-    context.progress.note(
-        f"a forward pass takes {forward:.2g} s: overfitting {len(kept)} of {len(batches)} minibatches at "
-        f"{len(effort.rates)} rates instead of {len(USUAL.rates)}"
-    )
-    return kept
-
-
-def _tried(
-    context: Context, batches: list[Any], effort: Effort, patience: Patience
-) -> tuple[Trial, Attainable, list[Any]]:
+def _tried(context: Context, batches: list[Any], effort: Effort) -> tuple[Trial, Attainable, list[Any]]:
     """Try the whole sample, then smaller ones where size may be the reason; return the one that tells most."""
-    whole = trial, aim, sample = _on_sample(context, batches, effort, patience)
-    while not trial.succeeded and not patience.ended and (fewer := _fewer(context, trial, sample)):
-        if not patience.lasts():
-            break
-        trial, aim, sample = _on_sample(context, fewer, effort, patience)
+    whole = trial, aim, sample = _on_sample(context, batches, effort)
+    while not trial.succeeded and (fewer := _fewer(context, trial, sample)):
+        trial, aim, sample = _on_sample(context, fewer, effort)
     return (trial, aim, sample) if trial.succeeded else whole
 
 
-def _on_sample(
-    context: Context, batches: list[Any], effort: Effort, patience: Patience
-) -> tuple[Trial, Attainable, list[Any]]:
+def _on_sample(context: Context, batches: list[Any], effort: Effort) -> tuple[Trial, Attainable, list[Any]]:
     family, aim, others = _aim(context, batches)
-    trial = Trial(context, batches, family, aim, others, effort, patience)
+    trial = Trial(context, batches, family, aim, others, effort)
     trial.run()
     return trial, aim, batches
 

@@ -16,7 +16,7 @@ from lrtune.probes.learning.attainable import accuracy_of
 from lrtune.probes.learning.limits import limits
 from lrtune.probes.losses.loss_family import ignored_index
 from lrtune.results import Curve
-from lrtune.steps.effort import USUAL, Effort, Patience
+from lrtune.steps.effort import USUAL, Effort
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from lrtune.progress import Bar
     from lrtune.steps.context import Context
 
-_CHECK_EVERY = 25  # steps between measurements on the whole sample
 _FALLING = (
     0.1  # of the way left to the floor: squashed outputs and constants creep by less in half of the steps
 )
@@ -46,7 +45,6 @@ class Trial:
         aim: What the sample allows.
         mismatched: The sample with the inputs of other examples, None where it cannot be made.
         effort: What is tried.
-        patience: For how long.
     """
 
     def __init__(
@@ -57,11 +55,9 @@ class Trial:
         aim: Attainable,
         mismatched: list[Any] | None,
         effort: Effort = USUAL,
-        patience: Patience | None = None,
     ) -> None:
         self.curves = {rate: Curve() for rate in effort.rates}
         self._effort = effort
-        self._patience = patience or Patience()
         self._context = context
         self._aim = aim
         self._batches = batches
@@ -83,27 +79,16 @@ class Trial:
         """One a rate, in the order of the rates."""
         return list(self._attempts.values())
 
-    @property
-    def steps(self) -> int:
-        """Steps taken so far."""
-        return self._done
-
-    @property
-    def wanted(self) -> int:
-        """Steps that there are to take where nothing is learnt before."""
-        return self._steps
-
     def run(self) -> None:
-        """Train until one rate has learnt the sample, or steps or time are used up, and look closer at the best."""
+        """Train until one rate has learnt the sample, or the steps are used up, and look closer at the best."""
         self._measure()
         with self._context.progress.bar("overfitting a small sample", self._steps) as bar:
             while not self.succeeded and self._goes_on():
                 self._advance(bar)
                 self._drop_stopped(self._effort.going_on(self._done / self._steps))
             if not self.succeeded:
-                if not self._patience.ended:
-                    self._look_at_inputs()
-                    self.limits = self._limits()
+                self._look_at_inputs()
+                self.limits = self._limits()
                 return
             self._keep_best()
             while self._in_doubt() and self._goes_on():
@@ -112,8 +97,8 @@ class Trial:
             self._press(bar)
 
     def _goes_on(self) -> bool:
-        """Say whether there are steps to take, members to take them, and the time for it."""
-        return self._done < self._steps and bool(self._population.members) and self._patience.lasts()
+        """Say whether there are steps to take, and members to take them."""
+        return self._done < self._steps and bool(self._population.members)
 
     @property
     def still_falling(self) -> bool:
@@ -180,10 +165,10 @@ class Trial:
         return limits(context.program, self._population.export(lowest), self._batches, context.config.seed)
 
     def _advance(self, bar: Bar) -> None:
-        """Train as far as the next measurement, or for as long as there is time, and measure."""
-        end = min(self._done + _CHECK_EVERY, self._steps)
-        while self._done < end and self._patience.lasts():
-            block = min(self._effort.block, end - self._done)
+        """Train as far as the next measurement, a step at a time for whoever watches a slow model, and measure."""
+        end = min(self._done + self._effort.every, self._steps)
+        block = end - self._done if self._effort is USUAL else 1
+        while self._done < end:
             losses = self._population.advance(block).tolist()
             for member, row in zip(self._population.members, losses, strict=True):
                 self.curves[member.learning_rate].loss.extend(loss for loss in row if math.isfinite(loss))
