@@ -113,29 +113,34 @@ def check_weights_can_be_saved() -> None:
         )
 
 
-def drop_other_weights(
+def set_other_weights_aside(
     run_dir: RunDir, results: Mapping[str, StepResult], note: Callable[[str], object]
 ) -> None:
-    """Remove the weights of a trial that is no longer the best: beside `best.yaml` they would be taken for its own.
+    """Rename the weights of a trial that is no longer the best: beside `best.yaml` they would be taken for its own.
 
-    A file that says nothing of a trial is somebody else's and stays.
+    They get their trial's name. A file that says nothing of a trial is somebody else's and stays.
 
     Args:
         run_dir: Where they are.
-        results: By step; without a best trial among them nothing is removed.
-        note: Told what is removed.
+        results: By step, all that there are; without a best trial among them nothing is renamed.
+        note: Told what is renamed.
     """
     told = _trial_of(run_dir)
     grids = [step for step in reversed(GRIDS) if step in results and results[step].summary.get("best")]
     if told is None or not grids:
         return
     best = {"grid": grids[0], **jsonable(results[grids[0]].summary["best"])}
-    if any(told.get(key) != best.get(key) for key in _OF_WEIGHTS):
-        run_dir.remove(WEIGHTS)
-        note(
-            f"removed {run_dir.path / WEIGHTS}: it held the weights of {told.get('curve')}, which is no longer the "
-            "best trial; --save-best writes those of the best"
-        )
+    if all(told.get(key) == best.get(key) for key in _OF_WEIGHTS):
+        return
+    old, new = run_dir.path / WEIGHTS, run_dir.path / f"{told.get('curve')}.safetensors"
+    try:
+        old.replace(new)
+    except OSError as error:
+        note(f"{old}: holds the weights of {told.get('curve')}, which is no longer the best trial ({error})")
+        return
+    note(
+        f"{old} is now {new.name}: its trial is no longer the best; --save-best writes the weights of the one that is"
+    )
 
 
 def _trial_of(run_dir: RunDir) -> dict[str, Any] | None:

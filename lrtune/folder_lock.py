@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_HELD = (errno.EAGAIN, errno.EACCES)  # by another process; EWOULDBLOCK is the former
 _held: set[int] = set()  # descriptors that hold a lock
 
 
@@ -22,7 +24,7 @@ _held: set[int] = set()  # descriptors that hold a lock
 def locked_folder(path: Path) -> Iterator[None]:
     """Keep other processes from this folder for the length of the block; `kill -9` gives it back too.
 
-    On Windows two processes at once are the user's to avoid.
+    On Windows, and where the file system has no locks, two processes at once are the user's to avoid.
 
     Raises:
         BlockingIOError: If another process holds it.
@@ -33,10 +35,19 @@ def locked_folder(path: Path) -> Iterator[None]:
     handle = os.open(path, os.O_RDONLY)
     _held.add(handle)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(handle)
         yield
     finally:
         _let_go(handle)
+
+
+def _lock(handle: int) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _HELD:
+            raise BlockingIOError(error.errno, error.strerror) from None
+        # Some network file systems have no locks: two processes at once are then the user's to avoid, as on Windows.
 
 
 def _let_go(handle: int) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lrtune.config import Config
 from lrtune.environment import environment
 from lrtune.errors import ConfigError, TaskError, UsageError
-from lrtune.exports import drop_other_weights, write_tables, write_weights
+from lrtune.exports import set_other_weights_aside, write_tables, write_weights
 from lrtune.plan_file import PlanFile
 from lrtune.population.machine import machine
 from lrtune.progress import Silent
@@ -147,7 +147,7 @@ class Recipe:
         """The caller's surroundings are put back, and no other process works in the run directory."""
         locked = self._run_dir.locked() if self._run_dir else nullcontext()
         try:
-            with self._workshop.working(), locked:
+            with locked, self._workshop.working():
                 yield
         finally:
             if self._run_dir:
@@ -192,7 +192,7 @@ class Recipe:
         self._shelf.results[name] = result
         if self._run_dir and name in GRIDS:
             write_tables(self._run_dir, self._shelf.fresh())
-            drop_other_weights(self._run_dir, self._shelf.fresh(), self.progress.note)
+            self._set_other_weights_aside()
         return result
 
     def _inputs(self, name: str) -> dict[str, StepResult]:
@@ -260,6 +260,12 @@ class Recipe:
         told = {"task": self.task.name, "grid": done[0].step, "epochs": epochs, **best}
         write_weights(self._run_dir, weights.state, told, self.progress.note)
 
+    def _set_other_weights_aside(self) -> None:
+        """Rename the weights of a trial that is best no more; not while a grid waits to be finished or run again."""
+        fresh = self._shelf.fresh()
+        if self._run_dir and all(name in fresh for name in GRIDS if self._shelf.stored(name) is not None):
+            set_other_weights_aside(self._run_dir, fresh, self.progress.note)
+
     # --- the report -----------------------------------------------------------------------------------------------
 
     def _reported(self) -> StepResult:
@@ -273,7 +279,7 @@ class Recipe:
             context = {**report_context(origin), "command": self._command, "stale": stale}
             context["config"] = self.config.model_dump(exclude_unset=True, exclude={"storage"})
             write_tables(self._run_dir, fresh)
-            drop_other_weights(self._run_dir, fresh, self.progress.note)
+            self._set_other_weights_aside()
             result.summary["html"] = write_page(self._run_dir, {**fresh, "report": result}, context)
         result.seconds = time.perf_counter() - started
         return self._run_dir.save(result, origin) if self._run_dir else result

@@ -15,8 +15,8 @@ from lrtune import exports
 from lrtune.errors import UsageError
 from lrtune.exports import (
     check_weights_can_be_saved,
-    drop_other_weights,
     metrics_of,
+    set_other_weights_aside,
     trials_csv,
     write_tables,
     write_weights,
@@ -134,33 +134,29 @@ LATER: dict[str, tuple[dict[str, StepResult], bool]] = {
         {"refine-grid": grid("refine-grid", trial("refine-003", val_loss=0.3))},
         False,
     ),
-    "the refined search is out of date": ({"coarse-grid": COARSE}, False),
+    "of the coarse grid alone": ({"coarse-grid": COARSE}, False),
     "nothing is known": ({"refine-grid": grid("refine-grid")}, True),
 }
 
 
 @pytest.mark.parametrize(("results", "stays"), LATER.values(), ids=LATER)
 def test_weights_of_another_trial_go(results: dict[str, StepResult], stays: bool, tmp_path: Path) -> None:
-    """Weights stay while their trial is the best; with another best they are removed, which is said."""
+    """Weights stay while their trial is the best; with another best they get its name, which is said."""
     run_dir, notes = RunDir(tmp_path), []
     told = {"task": "toy.py:make_task", "grid": "refine-grid", "epochs": 2, **WEIGHTED}
     write_weights(run_dir, {"weight": torch.ones(2)}, told, lambda text: None)
-    drop_other_weights(run_dir, results, notes.append)
+    set_other_weights_aside(run_dir, results, notes.append)
     assert (tmp_path / "best.safetensors").is_file() == stays
-    assert [note.partition(": ")[2] for note in notes] == (
-        []
-        if stays
-        else [
-            "it held the weights of refine-003, which is no longer the best trial; --save-best writes those of the best"
-        ]
-    )
+    assert (tmp_path / "refine-003.safetensors").is_file() != stays
+    assert len(notes) == (0 if stays else 1)
+    assert all("best.safetensors is now refine-003.safetensors" in note for note in notes)
 
 
 @pytest.mark.parametrize("content", [b"", b"no header", b"\x02" + bytes(7) + b"{}", b"\xff" * 40])
 def test_weights_of_others_stay(content: bytes, tmp_path: Path) -> None:
     """A file of that name that does not say which trial it is of is left alone."""
     (tmp_path / "best.safetensors").write_bytes(content)
-    drop_other_weights(RunDir(tmp_path), {"coarse-grid": COARSE}, pytest.fail)
+    set_other_weights_aside(RunDir(tmp_path), {"coarse-grid": COARSE}, pytest.fail)
     assert (tmp_path / "best.safetensors").read_bytes() == content
 
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import errno
 import json
 import math
 import stat
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -246,3 +248,24 @@ def test_an_empty_directory_does_not_stay_behind(tmp_path: Path) -> None:
     kept.write("x.txt", "x")
     kept.remove_if_empty()
     assert (kept.path / "x.txt").is_file()
+
+
+@pytest.mark.parametrize(
+    ("number", "held"), [(errno.EAGAIN, True), (errno.EACCES, True), (errno.ENOLCK, False)]
+)
+def test_a_file_system_without_locks_is_worked_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, held: bool
+) -> None:
+    """What another process holds is refused; where there are no locks at all nobody can hold one."""
+
+    def flock(*_: object) -> None:
+        raise OSError(number, "no lock")
+
+    monkeypatch.setattr("lrtune.folder_lock.fcntl.flock", flock)
+    entered = []
+    with (
+        pytest.raises(RunDirError, match="another lrtune") if held else nullcontext(),
+        RunDir(tmp_path).locked(),
+    ):
+        entered.append(True)
+    assert bool(entered) != held

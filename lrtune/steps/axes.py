@@ -72,9 +72,13 @@ class Axes:
         if name == "batch_size":
             return None, name
         if name in TRIAL_KEYS:  # its value would stand where the row's own does
+            meant = [f"{one}.{name}" for one in ("args", "optimizer") if name in self._names(one)]
+            advice = (
+                f"write {' or '.join(meant)}" if meant else "the task has no argument of that name either"
+            )
+            seeds = "; refine.seeds repeats the best settings under several seeds" if name == "seed" else ""
             raise ConfigError(
-                f"coarse.axes.{name}: '{name}' is what a trial's row says of itself; write args.{name} for an argument "
-                f"of the task, or optimizer.{name} for a keyword of the optimizer"
+                f"coarse.axes.{name}: '{name}' is what a trial's row says of itself; {advice}{seeds}"
             )
         section, dot, key = name.partition(".")
         if dot and section in ("optimizer", "args"):

@@ -5,7 +5,7 @@ Optuna lets no ended trial be changed, so that the result is a trial of its own,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState, create_trial
@@ -13,11 +13,13 @@ from optuna.trial import TrialState, create_trial
 from lrtune.study.trials import GIVEN_BACK, IDENTITY, LATE, row_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import optuna
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
+
+    from lrtune.study.telling import Telling
 
 
 def told_by_another(
@@ -32,33 +34,22 @@ def told_by_another(
     return next((trial for trial in rows if trial._trial_id != trial_id), None)
 
 
-def tell_late(
-    study: optuna.Study,
-    ended: FrozenTrial,
-    state: TrialState,
-    attributes: Mapping[str, Any],
-    loss: float | None,
-    losses: Mapping[int, float],
-) -> None:
+def tell_late(study: optuna.Study, ended: FrozenTrial, telling: Telling) -> None:
     """Add a trial for one that was ended while it trained.
 
     Args:
         study: Where to.
         ended: The trial that was ended.
-        state: How it went.
-        attributes: What the trial tells; what is None is left out.
-        loss: What it is judged by, where it has one.
-        losses: The same after each epoch.
+        telling: How it went.
     """
-    told = {name: value for name, value in attributes.items() if value is not None}
     study.add_trial(
         create_trial(
-            state=state,
-            value=loss,
+            state=telling.state,
+            value=telling.value,
             params=ended.params,
             distributions=ended.distributions,
-            user_attrs={IDENTITY: ended.user_attrs[IDENTITY], LATE: ended._trial_id, **told},
-            intermediate_values=dict(losses),
+            user_attrs={IDENTITY: ended.user_attrs[IDENTITY], LATE: ended._trial_id, **telling.attributes},
+            intermediate_values=dict(telling.losses),
         )
     )
 

@@ -15,6 +15,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from lrtune.study.quiet import quiet
+from lrtune.study.trials import GIVEN_BACK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -169,6 +170,15 @@ def fail(storage: BaseStorage, trial_id: int) -> None:
         storage.set_trial_state_values(trial_id, TrialState.FAIL)
     except UpdateFinishedTrialError:
         return
+
+
+def give_up(storage: BaseStorage, trial_id: int) -> None:
+    """End a trial without a row, in good order: whoever wants it enqueues it again."""
+    try:
+        storage.set_trial_user_attr(trial_id, GIVEN_BACK, True)
+    except UpdateFinishedTrialError:
+        return
+    fail(storage, trial_id)
 
 
 class Pulse:

@@ -21,9 +21,9 @@ from optuna.trial import TrialState
 
 from lrtune.storage import StorageError
 from lrtune.study.connection import Connection
-from lrtune.study.life import Pulse, life_in
+from lrtune.study.life import Pulse, give_up, life_in
 from lrtune.study.quiet import quiet
-from lrtune.study.telling import Telling, give_up, tell
+from lrtune.study.telling import Telling, tell
 from lrtune.study.trials import (
     CURVE,
     DIGEST,

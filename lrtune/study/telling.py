@@ -9,8 +9,8 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from lrtune.study.late import drop_waiting, tell_late, told_by_another
-from lrtune.study.life import fail
-from lrtune.study.trials import CURVE, DIGEST, GIVEN_BACK, LATE, ROW, STATES, row_of
+from lrtune.study.life import give_up
+from lrtune.study.trials import CURVE, DIGEST, LATE, ROW, STATES, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -94,15 +94,6 @@ def tell(
     except UpdateFinishedTrialError:
         ended = storage.get_trial(trial_id)
         if row_of(ended, set()) != telling.attributes[ROW]:  # else told already, by such an attempt
-            tell_late(study, ended, telling.state, telling.attributes, telling.value, telling.losses)
+            tell_late(study, ended, telling)
             drop_waiting(storage, others, taken.identity)
     return True
-
-
-def give_up(storage: BaseStorage, trial_id: int) -> None:
-    """End a trial without a row, in good order: whoever wants it enqueues it again."""
-    try:
-        storage.set_trial_user_attr(trial_id, GIVEN_BACK, True)
-    except UpdateFinishedTrialError:
-        return
-    fail(storage, trial_id)

@@ -97,18 +97,28 @@ def test_run_saves_the_weights_too(project: Project) -> None:
 
 
 def test_weights_go_with_their_trial(project: Project) -> None:
-    """A later run whose best is another one removes the weights of the earlier, or writes its own, and says so."""
+    """A later run whose best is another one renames the weights of the earlier, or writes its own, and says so."""
     coarse = ("grid", "--coarse", "toy.yaml", *COARSE)
     path = project.out / "best.safetensors"
     project.lrtune(*coarse, "--save-best")
-    assert "removed" not in project.lrtune(*coarse).err
+    assert "is now" not in project.lrtune(*coarse).err
     assert path.is_file()
     outcome = project.lrtune(*coarse, "--seed", "3")
-    assert f"removed {path.relative_to(project.folder)}: it held the weights of coarse-0" in outcome.err
+    assert f"{path.relative_to(project.folder)} is now coarse-0" in outcome.err
     assert not path.exists()
     project.lrtune(*coarse, "--save-best")
     with safe_open(path, "pt") as file:
         assert json.loads(file.metadata()["lrtune"])["seed"] == 0
+
+
+def test_weights_stay_while_a_search_is_unfinished(project: Project) -> None:
+    """An interrupted round of a search says nothing of which trial is the best: its weights are left alone."""
+    path, record = project.out / "best.safetensors", project.out / "refine.json"
+    project.lrtune(*REFINE, "--save-best")
+    content = path.read_bytes()
+    record.write_text(record.read_text().replace('"complete": true', '"complete": false'))
+    project.lrtune("report", "toy.yaml", *REFINE[3:])
+    assert path.read_bytes() == content
 
 
 def test_save_best_without_safetensors(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,7 +90,7 @@ def test_an_argument_named_like_a_rows_own_key(tmp_path: Path) -> None:
     """An argument of the task called `seed` is an axis as `args.seed` alone, and stands beside the row's seed."""
     (tmp_path / "seeded.py").write_text(TASK.replace("momentum=None", "seed=0"))
     task = lrtune.load_task(f"{tmp_path / 'seeded.py'}:make_task")
-    said = r"coarse.axes.seed: 'seed' is what a trial's row says of itself; write args.seed for an argument of the task"
+    said = r"coarse.axes.seed: 'seed' is what a trial's row says of itself; write args.seed; refine.seeds"
     with pytest.raises(lrtune.ConfigError, match=said):
         Recipe(task, config({"seed": [5, 6]}))
     grid = lrtune.coarse_grid(task, config({"args.seed": [5, 6]}))
