@@ -60,6 +60,7 @@ def read_baseline(path: str, task: Task, config: Config) -> Baseline:
         return Baseline(values, raw["machine"] == machine(config), path)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error)
+        what = "it is a result that --json wrote" if "step" in raw else what
         raise UsageError(f"{path}: is no baseline of lrtune ({what}); {_ADVICE}") from None
 
 

@@ -44,6 +44,10 @@ class Deadline:
         """See `lrtune.progress.Progress.note`."""
         self._progress.note(text)
 
+    def alarm(self, text: str) -> None:
+        """See `lrtune.progress.Progress.alarm`."""
+        self._progress.alarm(text)
+
 
 class _CheckedBar:
     def __init__(self, bar: Bar, deadline: Deadline) -> None:

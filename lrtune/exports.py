@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from lrtune.errors import UsageError
-from lrtune.results import GRIDS, TRIAL_KEYS, jsonable
+from lrtune.results import GRIDS, axes_of, jsonable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -69,7 +69,7 @@ def _in_order(result: StepResult) -> list[dict[str, Any]]:
 def _row(step: str, trial: Mapping[str, Any], result: StepResult) -> dict[str, Any]:
     best = result.summary.get("best") or {}
     plain = {key: trial[key] for key in _COLUMNS if trial.get(key) is not None}
-    axes = {f"axes.{key}": value for key, value in trial.items() if key not in TRIAL_KEYS}
+    axes = {f"axes.{key}": value for key, value in axes_of(trial).items()}
     metrics = {f"metrics.{name}": value for name, value in trial["metrics"].items() if value is not None}
     own = {"grid": step.removesuffix("-grid"), "trial": trial["curve"]}
     return {**plain, **own, "best": int(trial["curve"] == best.get("curve")), **axes, **metrics}

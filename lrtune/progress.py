@@ -33,6 +33,9 @@ class Progress(Protocol):
     def note(self, text: str) -> None:
         """Say one line of interest to a person, such as that a stored result is used again."""
 
+    def alarm(self, text: str) -> None:
+        """Say one line that even who wants to hear nothing must hear, such as that a server is waited for."""
+
 
 class _SilentBar:
     def advance(self, amount: int = 1) -> None:
@@ -55,6 +58,10 @@ class Silent:
 
     def note(self, text: str) -> None:
         """See `Progress.note`."""
+
+    def alarm(self, text: str) -> None:
+        """See `Progress.alarm`."""
+        self.note(text)
 
 
 class OwnProcess(Silent):
@@ -79,3 +86,8 @@ class OwnProcess(Silent):
         """See `Progress.note`."""
         if os.getpid() == self._process:
             self._progress.note(text)
+
+    def alarm(self, text: str) -> None:
+        """See `Progress.alarm`."""
+        if os.getpid() == self._process:
+            self._progress.alarm(text)

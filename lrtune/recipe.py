@@ -81,6 +81,12 @@ class Recipe:
         self._more = 0
         self._weights = BestWeights()
         self._workshop = Workshop(task, self.config, self.progress, folder, self._plans)
+        if self.config.storage:
+            from lrtune.study.driver import (
+                check_driver,  # SQLAlchemy takes long to import, and is rarely needed
+            )
+
+            check_driver(self.config.storage)
         # Last, so that what is refused leaves no directory behind.
         self._run_dir = RunDir(self.config.run_dir, self.progress.note) if self.config.run_dir else None
         self._shelf = Shelf(
@@ -241,7 +247,7 @@ class Recipe:
         # Optuna takes longer to import than the first steps to run.
         from lrtune.grids import Grids
 
-        studies = Studies(self.task, self.config, self._run_dir, self.progress.note)
+        studies = Studies(self.task, self.config, self._run_dir, self.progress.alarm)
         return Grids(studies, self._workshop.variants, self._run_dir)
 
     def _save_best(self, *grids: str) -> None:

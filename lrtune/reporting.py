@@ -83,7 +83,8 @@ def _belonging(stored: Mapping[str, Stored], note: Callable[[str], object]) -> d
     summaries = {name: one.result.summary for name, one in stored.items()}
     left_out = strangers({name: one.made_from for name, one in stored.items()}, summaries, answer)
     for name, names in left_out.items():
-        note(f"{name}: left out, because it has another {', '.join(names)} than {answer}; run it again")
+        cut = "" if stored[name].complete else "it was interrupted, and "
+        note(f"{name}: left out, because {cut}it has another {', '.join(names)} than {answer}; run it again")
     return {name: one for name, one in stored.items() if name not in left_out}
 
 

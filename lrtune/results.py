@@ -22,7 +22,7 @@ WHOLES = ("run", "check")  # results made of those of several steps
 # What a row of a grid's table may hold of its own; any other key is a further axis of the grid.
 TRIAL_KEYS = (
     *("lr", "weight_decay", "val_loss", "train_loss", "metrics", "steps", "state", "seed", "curve"),
-    *("last_loss", "error", "tries"),
+    *("last_loss", "error", "tries", "traceback"),
 )
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error")
 VERDICTS: dict[Severity, Verdict] = {"info": "pass", "warning": "warn", "error": "fail"}
@@ -83,6 +83,11 @@ class Curve:
     def loss_after(self, epoch: int) -> float | None:
         """Return the loss that a trial is judged by, after an epoch; None where it was not measured."""
         return next((judged_loss(row) for row in self.evaluations if row.get("epoch") == epoch), None)
+
+
+def axes_of(trial: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a trial's values on further axes of its grid."""
+    return {str(key): value for key, value in trial.items() if key not in TRIAL_KEYS}
 
 
 def judged_loss(row: Mapping[str, Any]) -> float | None:

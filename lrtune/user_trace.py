@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,3 +30,9 @@ def _is_users(file: str) -> bool:
     if file.startswith((_PACKAGE, "<frozen ")):  # importlib's frames are frozen
         return False
     return not any(f"{os.sep}{name}{os.sep}" in file for name in _INSTALLED)
+
+
+def users_traceback(error: BaseException) -> str:
+    """Return the traceback of what the user's code raised, from their first line on, as text."""
+    cause = error.__cause__ or error
+    return "".join(traceback.format_exception(type(cause), cause, users_part(cause)))

@@ -54,7 +54,7 @@ class Worker:
         self._progress = progress
         self._wait = wait
         self._workshop = Workshop(task, self._config, progress, folder)
-        self._studies = Studies(task, self._config, None, progress.note)
+        self._studies = Studies(task, self._config, None, progress.alarm)
         self._places = {step: self._studies.place(step, self._origin(step)) for step in (_COARSE, _REFINE)}
         check_shared(self._places[_COARSE])
         self._grids = Grids(self._studies, self._workshop.variants)

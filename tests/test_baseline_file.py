@@ -124,6 +124,7 @@ WRONG: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
         "not those of this lrtune: .*batchsize",
     ),
     "no steps": (lambda one: one.pop("steps"), r"is no baseline of lrtune \(no 'steps'\)"),
+    "a result": (lambda one: one.update(step="check", steps=[]), "it is a result that --json wrote"),
     "no number": (
         lambda one: one["steps"]["find-lr"].update(low="x"),
         "steps.find-lr.low: expected a number, found 'x'",

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
+import pytest
 from programs import Notes
 
+from lrtune.cli.progress import Terminal
 from lrtune.progress import OwnProcess
-
-if TYPE_CHECKING:
-    import pytest
 
 
 def test_the_own_process_tells() -> None:
@@ -18,7 +16,8 @@ def test_the_own_process_tells() -> None:
     with progress.bar("reading", 3) as bar:
         bar.advance()
     progress.note("done")
-    assert (notes.labels, notes.notes) == (["reading"], ["done"])
+    progress.alarm("away")
+    assert (notes.labels, notes.notes) == (["reading"], ["done", "away"])
 
 
 def test_another_process_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,4 +28,14 @@ def test_another_process_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     with progress.bar("reading", 3) as bar:
         bar.advance()
     progress.note("done")
+    progress.alarm("away")
     assert (notes.labels, notes.notes) == ([], [])
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_who_wants_quiet_hears_alarms_alone(quiet: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    """A server that is waited for would look like a hanging program."""
+    terminal = Terminal(quiet)
+    terminal.note("done")
+    terminal.alarm("away")
+    assert capsys.readouterr().err.split() == (["away"] if quiet else ["done", "away"])

@@ -9,7 +9,7 @@ from programs import blob_task, mlp, no_loader
 from lrtune.config import OptimizerConfig
 from lrtune.errors import UserCodeError
 from lrtune.population.optimizers import optimizer_factory
-from lrtune.user_trace import users_part
+from lrtune.user_trace import users_part, users_traceback
 
 
 def raising(model: Any, lr: float, weight_decay: float) -> Any:
@@ -32,3 +32,15 @@ def test_an_exception_that_no_file_raised() -> None:
     """Where there is no frame there is nothing to show; a syntax error names its line itself."""
     assert users_part(ValueError("no frames")) is None
     assert users_part(SyntaxError("bad")) is None
+
+
+def test_as_text() -> None:
+    """The text names the user's own lines and what was raised, and no line of lrtune's."""
+    build, _ = optimizer_factory(blob_task(optimizer=raising), OptimizerConfig(), no_loader)
+    with pytest.raises(UserCodeError) as caught:
+        build(mlp(), 0.1, 0.0)
+    told = users_traceback(caught.value)
+    assert told.startswith("Traceback")
+    assert told.endswith("KeyError: 'head'\n")
+    assert "in raising" in told
+    assert "optimizers.py" not in told

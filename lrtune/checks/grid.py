@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lrtune.checks.catalogue import finding
+from lrtune.results import axes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 MATTERS = 0.02  # of the way from the initial to the best loss: below it an axis makes no difference
 EXPLODED = 2.0  # times the initial loss, above it: seen are 1 + 0.1 for rates that learn nothing, 100 and up otherwise
+_MEMORY = ("OutOfMemoryError", "out of memory", "MemoryError")
 LEVEL = 0.05  # of the one-sided paired t-test of a gain
 
 
@@ -46,7 +48,7 @@ def all_diverged(trials: Sequence[dict[str, Any]]) -> Finding | None:
 
 
 def trial_failed(
-    failures: Sequence[tuple[str, Exception | str]], total: int, tries: int = 1
+    failures: Sequence[tuple[str, Exception | str]], total: int, tries: int = 1, more: Sequence[str] = ()
 ) -> Finding | None:
     """The user's code raises in no trial.
 
@@ -54,13 +56,17 @@ def trial_failed(
         failures: Settings, and what was raised in them.
         total: Of all trials.
         tries: How often the first of them was tried.
+        more: What else is known of them, as sentences.
     """
     if not failures:
         return None
     settings, error = failures[0]
     often = f" (tried {tries} times)" if tries > 1 else ""
-    message = f"{len(failures)} of {total} trials raised, first the one with {settings}{often}: {error}"
-    return finding("trial-failed", message, len(failures), "0")
+    said = ". ".join([str(error).removesuffix("."), " ".join(more)]) if more else str(error)
+    message = f"{len(failures)} of {total} trials raised, first the one with {settings}{often}: {said}"
+    held = isinstance(error, MemoryError) or any(words in str(error) for words in _MEMORY)
+    fix = "Give it less to hold at once: a smaller batch_size, or a smaller model." if held else None
+    return finding("trial-failed", message, len(failures), "0", fix)
 
 
 def failed_trials(
@@ -73,8 +79,26 @@ def failed_trials(
         labelled: Names a trial's settings.
     """
     failed = [trial for trial in trials if trial["state"] == "failed"]
+    if not failed:
+        return None
     told = [(labelled(trial), str(trial.get("error", "no reason is known"))) for trial in failed]
-    return trial_failed(told, len(trials), int(failed[0].get("tries", 1)) if failed else 1)
+    where = failed[0].get("traceback")
+    more = [f"All that have {common} failed, and no other." for common in _failing_axes(trials)]
+    more += [f"Its traceback is in {where}."] if where else []
+    return trial_failed(told, len(trials), int(failed[0].get("tries", 1)), more)
+
+
+def _failing_axes(trials: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the values on further axes that all failed trials have, and none of the others."""
+    failed = [axes_of(trial) for trial in trials if trial["state"] == "failed"]
+    others = [axes_of(trial) for trial in trials if trial["state"] != "failed"]
+    return [
+        f"{name} {value}"
+        for name, value in failed[0].items()
+        if others
+        and all(axes.get(name) == value for axes in failed)
+        and all(axes.get(name) != value for axes in others)
+    ]
 
 
 def best_at_grid_edge(
@@ -116,13 +140,17 @@ def no_validation_data(validated: bool) -> Finding | None:
     return finding("no-validation-data", message, "Task.val is None", "validation data")
 
 
-def refine_no_gain(best: dict[str, Any], from_coarse: bool) -> Finding | None:
-    """Some refined trial beats the coarse grid's best cell, trained for as many epochs."""
+def refine_no_gain(settings: str, from_coarse: bool) -> Finding | None:
+    """Some refined trial beats the coarse grid's best cell, trained for as many epochs.
+
+    Args:
+        settings: Of that cell.
+        from_coarse: Whether it is the best trial.
+    """
     if not from_coarse:
         return None
     message = (
-        f"No refined trial beats the best cell of the coarse grid (lr {best['lr']:.3g}, weight decay "
-        f"{best['weight_decay']:.3g}) at the same number of epochs."
+        f"No refined trial beats the best cell of the coarse grid ({settings}) at the same number of epochs."
     )
     return finding("refine-no-gain", message, 0.0, "> 0")
 
@@ -174,9 +202,13 @@ def within_seed_noise(coarse: Sequence[float], refined: Sequence[float]) -> Find
         return None
     seeds = f"Over {len(coarse)} further seeds"
     if gain > -limit or gain == 0:
+        found = (
+            f"gains {gain:.3g} over the coarse one"
+            if gain >= 0
+            else f"is {-gain:.3g} worse than the coarse one"
+        )
         message = (
-            f"{seeds} the refined setting gains {gain:.3g} over the coarse one, with a standard error of {error:.2g}: "
-            "no more than chance."
+            f"{seeds} the refined setting {found}, with a standard error of {error:.2g}: no more than chance."
         )
         return finding("within-seed-noise", message, gain, f"> {limit:.3g}")
     message = (

@@ -29,7 +29,7 @@ class Terminal:
     """Progress on stderr; bars only where a person looks on.
 
     Args:
-        quiet: Say nothing at all.
+        quiet: Say nothing but alarms.
     """
 
     def __init__(self, quiet: bool = False) -> None:
@@ -59,7 +59,11 @@ class Terminal:
     def note(self, text: str) -> None:
         """See `lrtune.progress.Progress.note`."""
         if not self._quiet:
-            self._console.print(text, style="dim", markup=False)
+            self.alarm(text)
+
+    def alarm(self, text: str) -> None:
+        """See `lrtune.progress.Progress.alarm`."""
+        self._console.print(text, style="dim", markup=False)
 
 
 class _Delayed:

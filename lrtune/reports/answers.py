@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lrtune.results import axes_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -51,7 +53,8 @@ def _best(found: Mapping[str, Any]) -> str:
     best = found.get("best")
     if not best:
         return ""
-    settings = f"learning rate {best['lr']:.3g}, weight decay {best['weight_decay']:.3g}"
+    axes = "".join(f", {name} {value}" for name, value in axes_of(best).items())
+    settings = f"learning rate {best['lr']:.3g}, weight decay {best['weight_decay']:.3g}{axes}"
     losses = [f": {word} loss {best[key]:.4g}" for word, key in _LOSSES if best.get(key) is not None]
     return settings + "".join(losses[:1])
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lrtune.charts.numbers import MISSING, finite, number
 from lrtune.charts.trials import best_curve, curve_of, trials_of
-from lrtune.results import TRIAL_KEYS
+from lrtune.results import axes_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -92,7 +92,7 @@ def table(result: StepResult) -> Table:
 
 def further_axes(trials: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return what trials differ in besides rate and decay: the further axes of a grid."""
-    return list(dict.fromkeys(str(key) for trial in trials for key in trial if key not in TRIAL_KEYS))
+    return list(dict.fromkeys(key for trial in trials for key in axes_of(trial)))
 
 
 def _cells(trial: dict[str, Any], axes: list[str], losses: list[str], metrics: list[str]) -> list[str]:

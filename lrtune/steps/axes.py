@@ -38,6 +38,11 @@ class Axes:
         self._config = config
         self._folder = folder
         self._places = {name: self._place(name) for name in config.coarse.axes}
+        for index, size in enumerate(config.coarse.axes.get("batch_size", [])):
+            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+                raise ConfigError(
+                    f"coarse.axes.batch_size[{index}]: must be a whole number of at least 1, found {size!r}"
+                )
 
     @property
     def places(self) -> dict[str, str]:

@@ -47,7 +47,7 @@ def _gain(best: Trial | None, cell: Trial | None, grid: StepResult | None, epoch
     """The search beats the coarse grid: its best cell at equal epochs, and what that cell had reached by then."""
     if best is None or cell is None:
         return None
-    found = checks.refine_no_gain(cell, best["curve"] == cell["curve"])
+    found = checks.refine_no_gain(labelled(cell), best["curve"] == cell["curve"])
     before = grid.summary["best"] if grid else None
     if grid is None or not before:
         return found

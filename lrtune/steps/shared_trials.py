@@ -15,6 +15,7 @@ from lrtune.steps.attempts import CrashLoop
 from lrtune.steps.trials import labelled, score
 from lrtune.study.queue import DEADLY
 from lrtune.study.trials import losses_by_epoch
+from lrtune.user_trace import users_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -147,11 +148,23 @@ class SharedTrials:
         """
         self.trained += 1
         self.crashes.add(attempt.run)
+        self._keep_traceback(attempt, row)
         if attempt.run.failure is not None and not self.crashes.well:
             self._held.append((taken, row, attempt.run.curve))
             return
         self._flush(keep)
         self._tell(taken, row, attempt.run.curve, keep)
+
+    def _keep_traceback(self, attempt: Attempt, row: Trial) -> None:
+        """Write where a trial failed beside its curve: its row has one line for it."""
+        if self._files is None:
+            return
+        name, failure = f"failed/{row['curve']}.txt", attempt.run.failure
+        if failure is None:
+            self._files.remove(name)  # of an earlier try
+            return
+        self._files.write(name, users_traceback(failure))
+        row["traceback"] = name
 
     def give_up(self, taken: Taken, row: Trial) -> None:
         """Record a trial with which several processes have died."""

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from lrtune.checks.grid import has_exploded
-from lrtune.results import judged_loss
+from lrtune.results import axes_of, judged_loss
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -98,8 +98,9 @@ def ended_at(curve: Curve) -> int:
 
 
 def labelled(trial: Trial) -> str:
-    """Return a trial's settings for a sentence."""
-    return f"lr {trial['lr']:.3g}, weight decay {trial['weight_decay']:.3g}"
+    """Return a trial's settings for a sentence, with its values on further axes."""
+    axes = [f"{name} {value}" for name, value in axes_of(trial).items()]
+    return ", ".join([f"lr {trial['lr']:.3g}", f"weight decay {trial['weight_decay']:.3g}", *axes])
 
 
 def counted(count: int, what: str) -> str:

@@ -333,7 +333,7 @@ def test_false_alarms_of_the_t_test() -> None:
     ("coarse", "refined", "said"),
     [
         pytest.param([1.0, 3.0, 5.0], [1.0, 2.0, 3.0], "gains 1 over", id="a gain within the noise"),
-        pytest.param([1.0, 2.0, 3.0], [1.0, 2.5, 2.9], "no more than chance", id="a loss within the noise"),
+        pytest.param([1.0, 2.0, 3.0], [1.0, 2.5, 2.9], "is 0.133 worse than", id="a loss within the noise"),
         pytest.param(
             [1.0, 2.0, 3.0], [2.0, 3.1, 4.2], "worse than the coarse one, by 1.1", id="a loss beyond it"
         ),
@@ -369,8 +369,10 @@ def test_longer_is_no_better(before: float, best: float, epochs: int, told: bool
 
 def test_refine_no_gain() -> None:
     """The coarse grid's cell as the best trial of the refined search is told."""
-    assert grid.refine_no_gain(trial(), from_coarse=False) is None
-    assert code(grid.refine_no_gain(trial(), from_coarse=True)) == "refine-no-gain"
+    assert grid.refine_no_gain("lr 0.1, hidden 8", from_coarse=False) is None
+    found = grid.refine_no_gain("lr 0.1, hidden 8", from_coarse=True)
+    assert code(found) == "refine-no-gain"
+    assert "(lr 0.1, hidden 8)" in found.message
 
 
 def test_no_validation_data() -> None:

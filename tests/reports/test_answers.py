@@ -32,6 +32,11 @@ CASES: dict[str, tuple[str, dict[str, Any], str]] = {
         {"best": BEST, "trials": []},
         "learning rate 0.07, weight decay 0.0001: validation loss 0.0912",
     ),
+    "further axes": (
+        "refine-grid",
+        {"best": BEST | {"hidden": 64, "curve": "refine-000", "state": "complete"}},
+        "learning rate 0.07, weight decay 0.0001, hidden 64: validation loss 0.0912",
+    ),
     "no validation": (
         "refine-grid",
         {"best": BEST | {"val_loss": None}},

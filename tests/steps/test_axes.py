@@ -62,11 +62,13 @@ def test_each_name_has_its_place(task: lrtune.Task) -> None:
         ({"momentun": [0.9]}, "coarse.axes.momentun: neither batch_size.*did you mean 'momentum'"),
         ({"momentum": [0.9]}, "write optimizer.momentum or args.momentum"),
         ({"args.hiden": [1]}, "did you mean 'hidden'"),
+        ({"batch_size": [8, 0]}, r"batch_size\[1\]: must be a whole number of at least 1, found 0"),
+        ({"batch_size": ["x"]}, r"batch_size\[0\]: must be a whole number of at least 1, found 'x'"),
     ],
-    ids=["unknown", "two places", "prefixed"],
+    ids=["unknown", "two places", "prefixed", "no batch", "no number"],
 )
 def test_names_that_stand_for_nothing(task: lrtune.Task, axes: dict[str, list[Any]], said: str) -> None:
-    """A name that nothing takes, or two things, is refused before any work."""
+    """A name that nothing takes, or two things, or a batch of no size, is refused before any work."""
     with pytest.raises(ConfigError, match=said):
         Recipe(task, config(axes))
 

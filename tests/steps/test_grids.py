@@ -12,6 +12,7 @@ from programs import Choosy, Notes, blob_task, blobs, codes, context_of, linear_
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
+import lrtune
 from lrtune.checks.grid import has_exploded
 from lrtune.results import StepResult, jsonable
 from lrtune.run_dir import RunDir
@@ -25,7 +26,6 @@ from lrtune.study.place import StudyPlace
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import lrtune
     from lrtune.steps.context import Context
 
 KEYS = {"lr", "weight_decay", "val_loss", "train_loss", "metrics", "steps", "state", "seed"}
@@ -158,6 +158,18 @@ def test_failing_cells_are_told() -> None:
     states = {trial["lr"]: trial["state"] for trial in result.summary["trials"]}
     assert states[1e6] == "failed"
     assert states[0.1] == "complete"
+
+
+def test_where_a_cell_failed_is_kept(tmp_path: Path) -> None:
+    """The traceback of a failed cell is a file of the run directory that the finding names."""
+    task = loader_task(model=Choosy)
+    coarse = {"lr": [0.1, 0.3, 1e6], "weight_decay": [0.0], "epochs": 1}
+    result = lrtune.coarse_grid(task, lrtune.Config(device="cpu", run_dir=str(tmp_path), coarse=coarse))
+    (failed,) = [trial for trial in result.summary["trials"] if trial["state"] == "failed"]
+    told = (tmp_path / failed["traceback"]).read_text()
+    assert told.splitlines()[0].startswith("Traceback")
+    assert "weights out of bounds" in told.splitlines()[-1]
+    assert failed["traceback"] in next(f.message for f in result.findings if f.code == "trial-failed")
 
 
 @pytest.mark.parametrize("kept", [0, 1, 5])
