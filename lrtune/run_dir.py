@@ -101,6 +101,8 @@ class RunDir:
         }
         self.write(FILES[result.step], json.dumps(record, indent=1) + "\n")
         self._remove_other_curves(result)
+        if complete:
+            self._remove_other_tracebacks(result)
         return result
 
     def load(self, step: str) -> Stored | None:
@@ -218,6 +220,12 @@ class RunDir:
         for path in (self.path / "curves").glob(f"{curve_prefix(result.step)}-*.csv"):
             if path.stem not in result.curves:
                 self._written.pop(path.stem, None)
+                path.unlink(missing_ok=True)
+
+    def _remove_other_tracebacks(self, result: StepResult) -> None:
+        told = {trial.get("traceback") for trial in result.summary.get("trials") or ()}
+        for path in (self.path / "failed").glob(f"{curve_prefix(result.step)}-*.txt"):
+            if f"failed/{path.name}" not in told:
                 path.unlink(missing_ok=True)
 
 

@@ -161,8 +161,11 @@ def test_failing_cells_are_told() -> None:
 
 
 def test_where_a_cell_failed_is_kept(tmp_path: Path) -> None:
-    """The traceback of a failed cell is a file of the run directory that the finding names."""
+    """The traceback of a failed cell is a file of the run directory that the finding names; those of before go."""
     task = loader_task(model=Choosy)
+    old = tmp_path / "failed" / "coarse-009.txt"
+    old.parent.mkdir()
+    old.write_text("of another grid")
     coarse = {"lr": [0.1, 0.3, 1e6], "weight_decay": [0.0], "epochs": 1}
     result = lrtune.coarse_grid(task, lrtune.Config(device="cpu", run_dir=str(tmp_path), coarse=coarse))
     (failed,) = [trial for trial in result.summary["trials"] if trial["state"] == "failed"]
@@ -170,6 +173,7 @@ def test_where_a_cell_failed_is_kept(tmp_path: Path) -> None:
     assert told.splitlines()[0].startswith("Traceback")
     assert "weights out of bounds" in told.splitlines()[-1]
     assert failed["traceback"] in next(f.message for f in result.findings if f.code == "trial-failed")
+    assert not old.exists()
 
 
 @pytest.mark.parametrize("kept", [0, 1, 5])
