@@ -46,14 +46,14 @@ def test_workers_share_a_pruned_search_and_its_further_round(tmp_path: Path, gri
     """With a pruner each trial is told once, the early ended as pruned, and a further round goes on with the study."""
     grids = grids_in(tmp_path, "journal:study.log", cells=2)
     settings = refine(pruner="median")
-    workers = [grids.start(*WORKER, *settings, slow=0.04) for _ in range(2)]
-    code, out, err = grids.run(*REFINE, *settings, slow=0.04)
+    workers = [grids.start(*WORKER, *settings, slow=0.02) for _ in range(2)]
+    code, out, err = grids.run(*REFINE, *settings, slow=0.02)
     assert code == 0, err
     assert sum(_trials_of(ended(worker)) for worker in workers) > 0
     assert _states(json.loads(out)["summary"]["trials"]) == _states_of(told(grids), 12)
 
-    helper = grids.start(*WORKER, *settings, slow=0.04)
-    code, out, err = grids.run(*REFINE, *settings, "--more", "6", slow=0.04)
+    helper = grids.start(*WORKER, *settings, slow=0.02)
+    code, out, err = grids.run(*REFINE, *settings, "--more", "6", slow=0.02)
     assert code == 0, err
     _trials_of(ended(helper))
     rows = json.loads(out)["summary"]["trials"]
@@ -66,12 +66,11 @@ def test_workers_share_a_pruned_search_and_its_further_round(tmp_path: Path, gri
 def test_a_timeout_ends_a_shared_search_for_all(tmp_path: Path, grids_in: MakeGrids) -> None:
     """When the time is up nobody begins another trial, what is under way is told; a later run goes on with the rest."""
     grids = grids_in(tmp_path, "journal:study.log", cells=2)
-    assert grids.run("grid", "--coarse", "slow.yaml", "--json")[0] == 0
-    settings = refine(timeout=2)
-    worker = grids.start(*WORKER, *settings, slow=0.2)
-    code, out, err = grids.run(*REFINE, *settings, slow=0.2)
+    settings = refine(timeout=1)
+    worker = grids.start(*WORKER, *settings, slow=0.1)
+    code, out, err = grids.run(*REFINE, *settings, slow=0.1)
     assert code == 0, err
-    assert "the timeout of 2 s is up" in err
+    assert "the timeout of 1 s is up" in err
     _trials_of(ended(worker))
     rows = json.loads(out)["summary"]["trials"]
     assert 0 < len(rows) < 12
