@@ -197,8 +197,9 @@ class Recipe:
             result = self._run_dir.save(result, origin, complete=not failed)
         self._shelf.results[name] = result
         if self._run_dir and name in GRIDS:
-            write_tables(self._run_dir, self._shelf.fresh())
-            self._set_other_weights_aside()
+            fresh = self._shelf.fresh()
+            write_tables(self._run_dir, fresh)
+            self._set_other_weights_aside(self._run_dir, fresh)
         return result
 
     def _inputs(self, name: str) -> dict[str, StepResult]:
@@ -266,11 +267,10 @@ class Recipe:
         told = {"task": self.task.name, "grid": done[0].step, "epochs": epochs, **best}
         write_weights(self._run_dir, weights.state, told, self.progress.note)
 
-    def _set_other_weights_aside(self) -> None:
+    def _set_other_weights_aside(self, run_dir: RunDir, fresh: Mapping[str, StepResult]) -> None:
         """Rename the weights of a trial that is best no more; not while a grid waits to be finished or run again."""
-        fresh = self._shelf.fresh()
-        if self._run_dir and all(name in fresh for name in GRIDS if self._shelf.stored(name) is not None):
-            set_other_weights_aside(self._run_dir, fresh, self.progress.note)
+        if all(name in fresh for name in GRIDS if self._shelf.stored(name) is not None):
+            set_other_weights_aside(run_dir, fresh, self.progress.note)
 
     # --- the report -----------------------------------------------------------------------------------------------
 
@@ -285,7 +285,7 @@ class Recipe:
             context = {**report_context(origin), "command": self._command, "stale": stale}
             context["config"] = self.config.model_dump(exclude_unset=True, exclude={"storage"})
             write_tables(self._run_dir, fresh)
-            self._set_other_weights_aside()
+            self._set_other_weights_aside(self._run_dir, fresh)
             result.summary["html"] = write_page(self._run_dir, {**fresh, "report": result}, context)
         result.seconds = time.perf_counter() - started
         return self._run_dir.save(result, origin) if self._run_dir else result

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lrtune.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 SCHEMA = 1  # of the JSON object; raised when a key changes its meaning
 
@@ -88,6 +88,11 @@ class Curve:
 def axes_of(trial: Mapping[str, Any]) -> dict[str, Any]:
     """Return a trial's values on further axes of its grid."""
     return {str(key): value for key, value in trial.items() if key not in TRIAL_KEYS}
+
+
+def further_axes(trials: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return what trials differ in besides rate and decay: the further axes of a grid."""
+    return list(dict.fromkeys(key for trial in trials for key in axes_of(trial)))
 
 
 def judged_loss(row: Mapping[str, Any]) -> float | None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from lrtune.results import Curve
 
+_FAILED = "failed"  # folder of the tracebacks
 RUNS_AGAIN = "its step runs again"  # what follows from a damaged file, where a recipe finds it
 
 FILES = {
@@ -145,6 +146,12 @@ class RunDir:
             self._written[name] = (curve, digest)
         return digest
 
+    def write_traceback(self, name: str, text: str) -> str:
+        """Write where the trial of a curve failed; return the file's name in the directory."""
+        file = f"{_FAILED}/{name}.txt"
+        self.write(file, text)
+        return file
+
     def read_curve(self, name: str, digest: str) -> Curve | None:
         """Return a curve that was written with a digest; None where it is not there, or is another."""
         try:
@@ -224,8 +231,8 @@ class RunDir:
 
     def _remove_other_tracebacks(self, result: StepResult) -> None:
         told = {trial.get("traceback") for trial in result.summary.get("trials") or ()}
-        for path in (self.path / "failed").glob(f"{curve_prefix(result.step)}-*.txt"):
-            if f"failed/{path.name}" not in told:
+        for path in (self.path / _FAILED).glob(f"{curve_prefix(result.step)}-*.txt"):
+            if f"{_FAILED}/{path.name}" not in told:
                 path.unlink(missing_ok=True)
 
 

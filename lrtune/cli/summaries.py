@@ -9,7 +9,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from lrtune.cli.blocks import number, pairs, rate
-from lrtune.results import axes_of, judged_loss
+from lrtune.reports.answers import best_words
+from lrtune.results import judged_loss
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -98,9 +99,7 @@ def _report(result: StepResult) -> list[Any]:
 
         rows = [("best settings", suggested_words(result.details.get("suggestion")))]
     else:
-        axes = "".join(f", {name} {value}" for name, value in axes_of(best).items())
-        words = f"learning rate {number(best['lr'], 3)}, weight decay {number(best['weight_decay'], 3)}{axes}"
-        rows = [("best settings", words)]
+        rows = [("best settings", best_words(best))]
         loss = judged_loss(best)
         measured = "".join(f", {name} {number(value)}" for name, value in best["metrics"].items())
         rows.append(

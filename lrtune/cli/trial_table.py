@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from lrtune.cli.blocks import columns, number, terminal_width
-from lrtune.results import axes_of
+from lrtune.results import further_axes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,7 +57,7 @@ def trial_blocks(trials: Sequence[Mapping[str, Any]], best: Mapping[str, Any] | 
 
 def _columns_of(trials: Sequence[Mapping[str, Any]], best: Mapping[str, Any] | None) -> list[_Column]:
     metrics = list(dict.fromkeys(name for trial in trials for name in trial["metrics"]))[:_SHOWN_METRICS]
-    axes = list(dict.fromkeys(key for trial in trials for key in axes_of(trial)))
+    axes = further_axes(trials)
     told = {
         "lr": [number(trial["lr"], 3) for trial in trials],
         "weight decay": [number(trial["weight_decay"], 3) for trial in trials],

@@ -49,14 +49,18 @@ def _rate(found: Mapping[str, Any]) -> str:
     return f"learning rate {found['suggestion']:.2g} ({interval}), confidence {found['confidence']}"
 
 
+def best_words(best: Mapping[str, Any]) -> str:
+    """Return the settings of a trial in words, with its values on further axes."""
+    axes = "".join(f", {name} {value}" for name, value in axes_of(best).items())
+    return f"learning rate {best['lr']:.3g}, weight decay {best['weight_decay']:.3g}{axes}"
+
+
 def _best(found: Mapping[str, Any]) -> str:
     best = found.get("best")
     if not best:
         return ""
-    axes = "".join(f", {name} {value}" for name, value in axes_of(best).items())
-    settings = f"learning rate {best['lr']:.3g}, weight decay {best['weight_decay']:.3g}{axes}"
     losses = [f": {word} loss {best[key]:.4g}" for word, key in _LOSSES if best.get(key) is not None]
-    return settings + "".join(losses[:1])
+    return best_words(best) + "".join(losses[:1])
 
 
 _LOSSES = (("validation", "val_loss"), ("training", "train_loss"))

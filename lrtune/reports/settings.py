@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from lrtune.charts.numbers import finite, number
-from lrtune.reports.tables import further_axes
+from lrtune.results import further_axes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from lrtune.charts.numbers import MISSING, finite, number
 from lrtune.charts.trials import best_curve, curve_of, trials_of
-from lrtune.results import axes_of
+from lrtune.results import further_axes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from lrtune.results import StepResult
 
 _LABELS = {
@@ -88,11 +86,6 @@ def table(result: StepResult) -> Table:
     ]
     lines.sort(key=lambda line: not line.best)  # over seeds, the best need not be the one of the lowest loss
     return Table([*columns, "steps", "state", "seed"], lines)
-
-
-def further_axes(trials: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return what trials differ in besides rate and decay: the further axes of a grid."""
-    return list(dict.fromkeys(key for trial in trials for key in axes_of(trial)))
 
 
 def _cells(trial: dict[str, Any], axes: list[str], losses: list[str], metrics: list[str]) -> list[str]:

@@ -15,8 +15,7 @@ from lrtune.charts.series import known, thin
 from lrtune.charts.trials import curve_of, trials_of
 from lrtune.errors import UsageError
 from lrtune.reports.content import by_step, in_order
-from lrtune.reports.tables import further_axes
-from lrtune.results import GRIDS
+from lrtune.results import GRIDS, further_axes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lrtune.results import Finding
 
 _NOTHING = "nothing to measure"
-NO_TIME = "no time left"
+_NO_TIME = "no time left"
 
 # When the examinations end, whatever is left of them: no two runs of a model should see different things because the
 # machine was busy, so that all have ample time. Theirs on slow convolutional nets were 20 passes, on a slow language
@@ -104,7 +104,7 @@ def examine(
         for examination in sorted(examinations, key=lambda one: one.passes):
             started = time.perf_counter()
             in_time = watch.seconds() + examination.passes * pass_seconds <= allowed
-            findings, skipped = _taken(examination, sample, progress) if in_time else ([], NO_TIME)
+            findings, skipped = _taken(examination, sample, progress) if in_time else ([], _NO_TIME)
             unseen = () if skipped in (None, _NOTHING) else examination.codes
             seconds = time.perf_counter() - started
             done[examination.name] = Examined(examination.name, seconds, findings, skipped, unseen)
@@ -114,7 +114,7 @@ def examine(
 
 def left_out(examined: Sequence[Examined]) -> Finding | None:
     """Return the finding that names the examinations which no time was left for; None where there was enough."""
-    names = [one.name for one in examined if one.skipped == NO_TIME]
+    names = [one.name for one in examined if one.skipped == _NO_TIME]
     if not names:
         return None
     seconds = sum(one.seconds for one in examined)

@@ -157,14 +157,9 @@ class SharedTrials:
 
     def _keep_traceback(self, attempt: Attempt, row: Trial) -> None:
         """Write where a trial failed beside its curve: its row has one line for it."""
-        if self._files is None:
-            return
-        name, failure = f"failed/{row['curve']}.txt", attempt.run.failure
-        if failure is None:
-            self._files.remove(name)  # of an earlier try
-            return
-        self._files.write(name, users_traceback(failure))
-        row["traceback"] = name
+        failure = attempt.run.failure
+        if failure is not None and self._files is not None:
+            row["traceback"] = self._files.write_traceback(row["curve"], users_traceback(failure))
 
     def give_up(self, taken: Taken, row: Trial) -> None:
         """Record a trial with which several processes have died."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState, create_trial
 
-from lrtune.study.trials import GIVEN_BACK, IDENTITY, LATE, row_of
+from lrtune.study.life import give_up
+from lrtune.study.trials import IDENTITY, LATE, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +62,6 @@ def drop_waiting(storage: BaseStorage, trials: Sequence[FrozenTrial], identity: 
             continue
         try:
             if storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
-                storage.set_trial_user_attr(trial._trial_id, GIVEN_BACK, True)
-                storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+                give_up(storage, trial._trial_id)
         except UpdateFinishedTrialError:
             continue
